@@ -1,0 +1,126 @@
+"""`Route`: where a credential may go: a host pattern, a port and a path prefix."""
+
+import re
+import string
+from dataclasses import dataclass
+from functools import lru_cache
+
+from authsome.model.address import AddressKind, kind_of
+from authsome.model.authority import Authority, BadAuthority, normal_host
+from authsome.model.pattern import BadPattern, Pattern
+
+WILDCARD = "*."
+REGEX = "regex:"
+
+_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()+,=:@-]+)*/?\Z")
+# Inside a country's domain these are shared by many owners: example.co.uk is an owner's, co.uk is not.
+_SHARED = frozenset({"ac", "co", "com", "edu", "go", "gob", "gov", "mil", "ne", "net", "or", "org"})
+# What `.` and the classes of a host pattern stand for: within one label, so never a dot.
+_LABEL_CHARS = frozenset(string.ascii_lowercase + string.digits + "-_")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A destination of a credential.
+
+    `host` is one of three kinds (P17): an exact host; `*.` and at least two labels, where the star
+    stands for one label; `regex:^…$`, a pattern of literal labels and parts of labels that ends in a
+    literal domain. `path` is a normalised prefix that ends at a segment border; `/` covers the host.
+    The text form (`str`, `parse`) is what a connection pins at login (P18).
+    """
+
+    host: str
+    port: int = 443
+    path: str = "/"
+
+    @classmethod
+    def parse(cls, text: str) -> "Route":
+        """`host`, `host:port`, `*.host`, `host/path`, an `https://` URL or `regex:^…$`. Raises BadAuthority."""
+        if text.startswith(REGEX):
+            _host_pattern(text)
+            return cls(text)
+        scheme, separator, rest = text.partition("://")
+        if separator and scheme != "https":
+            raise BadAuthority("only https can carry a credential")
+        if any(c in text for c in "?#\\ \t\r\n"):
+            raise BadAuthority("a query, a fragment or a blank does not belong here")
+        netloc, slash, path = (rest if separator else text).partition("/")
+        path = slash + path
+        if not _PATH.match(path) or "/./" in f"{path}/" or "/../" in f"{path}/":
+            raise BadAuthority("the path is not in its plain form")
+        wildcard = netloc.startswith(WILDCARD)
+        domain = netloc[len(WILDCARD) :] if wildcard else netloc
+        if "*" in domain:
+            raise BadAuthority("a wildcard stands for the first label alone")
+        authority = Authority.parse(domain)
+        if wildcard:
+            _check_domain(authority.host, "a wildcard")
+        return cls((WILDCARD if wildcard else "") + authority.host, authority.port, path.rstrip("/") or "/")
+
+    def covers_host(self, authority: Authority) -> bool:
+        """Whether host and port are this route's, whatever the path."""
+        if authority.port != self.port:
+            return False
+        if self.host.startswith(WILDCARD):
+            return not authority.is_ip and authority.host.partition(".")[2] == self.host[len(WILDCARD) :]
+        if self.host.startswith(REGEX):
+            return not authority.is_ip and _host_pattern(self.host).matches(authority.host)
+        return authority.host == self.host
+
+    def covers_path(self, path: str) -> bool:
+        """Whether a normalised path lies under this route's prefix."""
+        return self.path == "/" or path == self.path or path.startswith(self.path + "/")
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the host is one host, not a pattern."""
+        return not self.host.startswith((WILDCARD, REGEX))
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """More specific routes have the greater rank: exact host, wildcard, pattern; then the longer path."""
+        return (2 if self.is_exact else 1 if self.host.startswith(WILDCARD) else 0, len(self.path))
+
+    def __str__(self) -> str:
+        port = "" if self.port == 443 else f":{self.port}"
+        host = f"[{self.host}]" if self.is_exact and ":" in self.host else self.host
+        return f"{host}{port}{'' if self.path == '/' else self.path}"
+
+
+@lru_cache(maxsize=1024)
+def _host_pattern(text: str) -> Pattern:
+    try:
+        pattern = Pattern.parse(text[len(REGEX) :], _LABEL_CHARS)
+    except BadPattern as error:
+        raise BadAuthority(str(error)) from None
+    if not pattern.anchored:
+        raise BadAuthority("a host pattern stands between ^ and $")
+    _, dot, domain = pattern.tail.partition(".")
+    if not dot:
+        raise BadAuthority(r"a host pattern ends in a literal domain such as \.example\.com")
+    if normal_host(domain) != domain:
+        raise BadAuthority("the domain of a host pattern is not in its plain form")
+    _check_domain(domain, "a host pattern")
+    return pattern
+
+
+def _check_domain(domain: str, what: str) -> None:
+    """Refuse what no single owner holds, so that a pattern cannot reach beyond one (P17)."""
+    labels = domain.split(".")
+    if Authority(domain, 443).is_ip:
+        raise BadAuthority(f"{what} has no place in an IP address")
+    if len(labels) < 2:
+        raise BadAuthority(f"{what} needs at least two literal labels at its end")
+    if len(labels) == 2 and labels[0] in _SHARED and len(labels[1]) == 2:
+        raise BadAuthority(f"{what} over {domain} would reach many owners: name one label more")
+
+
+def is_loopback_url(url: str) -> bool:
+    """Whether the host of a URL is this machine by its name alone."""
+    try:
+        authority = Authority.of_url(url)
+    except BadAuthority:
+        return False
+    if authority.is_ip:
+        return kind_of(authority.host) is AddressKind.LOOPBACK
+    return authority.host == "localhost" or authority.host.endswith(".localhost")

@@ -1,0 +1,115 @@
+"""The settings: the one place that reads the environment, light enough for the command line.
+
+Environment first, then `config.toml` in the home, then the defaults.
+"""
+
+import os
+from typing import NamedTuple
+
+from authsome.errors import UsageError
+
+DEFAULT_PORT = 7998
+
+
+class Settings(NamedTuple):
+    """What the owner can choose. Paths are absolute strings; `resolve` maps a host to `address:port`."""
+
+    home: str
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    proxy_port: int = 0
+    root_key: str | None = None
+    root_key_file: str | None = None
+    database_url: str | None = None
+    ca_file: str | None = None
+    resolve: dict[str, str] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
+
+    def path(self, *parts: str) -> str:
+        """A file or directory of the home."""
+        return os.path.join(self.home, *parts)
+
+    @property
+    def socket_path(self) -> str:
+        """The Unix socket on which the daemon serves the owner."""
+        return self.path("run", "daemon.sock")
+
+    @property
+    def origin(self) -> str:
+        """What the browser's pages and the OAuth callback start with."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def redirect_uri(self) -> str:
+        """Where authorization servers send the browser back to."""
+        return f"{self.origin}/auth/callback/oauth"
+
+
+def read_home() -> str:
+    """The home alone, for callers that need nothing else."""
+    return os.path.abspath(os.environ.get("AUTHSOME_HOME") or os.path.expanduser("~/.authsome"))
+
+
+def read_settings() -> Settings:
+    """Everything. Raises UsageError naming the variable or the key that is wrong."""
+    home = read_home()
+    config = _read_config(os.path.join(home, "config.toml"))
+    env = os.environ
+
+    def choose(name: str) -> str | None:
+        value = env.get(f"AUTHSOME_{name.upper()}") or config.get(name)
+        if value is not None and not isinstance(value, (str, int)):
+            raise UsageError(f"config.toml: {name}: expected text or a number")
+        return None if value is None else str(value)
+
+    resolve = config.get("resolve", {})
+    if not isinstance(resolve, dict) or not all(isinstance(v, str) for v in resolve.values()):
+        raise UsageError('config.toml: resolve: expected a table of host = "address:port"')
+    return Settings(
+        home=home,
+        host=_loopback(choose("host") or "127.0.0.1"),
+        port=_port("port", choose("port"), DEFAULT_PORT),
+        proxy_port=_port("proxy_port", choose("proxy_port"), 0),
+        root_key=env.get("AUTHSOME_ROOT_KEY") or None,
+        root_key_file=choose("root_key_file"),
+        database_url=choose("database_url"),
+        ca_file=choose("ca_file"),
+        resolve=resolve,
+    )
+
+
+def _read_config(path: str) -> dict[str, object]:
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed by the with below
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    import tomllib  # only where there is a file to read
+
+    known = {"host", "port", "proxy_port", "root_key_file", "database_url", "ca_file", "resolve"}
+    with file:
+        try:
+            config = tomllib.load(file)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: {error}", "see docs/configuration.md") from None
+    for name in config:
+        if name not in known:
+            raise UsageError(f"{path}: unknown key {name!r}", f"known keys: {', '.join(sorted(known))}")
+    return config
+
+
+def _port(name: str, value: str | None, default: int) -> int:
+    if value is None:
+        return default
+    if not value.isascii() or not value.isdigit() or not int(value) < 65536:
+        raise UsageError(f"{name}: expected a port number, got {value!r}", f"set AUTHSOME_{name.upper()} to 1 … 65535")
+    return int(value)
+
+
+def _loopback(host: str) -> str:
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        raise UsageError(
+            f"host: {host!r} is not a loopback address",
+            "authsome serves this machine only: use 127.0.0.1",
+        )
+    return host
