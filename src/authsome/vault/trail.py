@@ -1,0 +1,68 @@
+"""The trail of events as rows: the kind by its class's name, the fields as JSON, nothing that could run code."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select
+
+from authsome.model.event import Event
+from authsome.vault.schema import events as table
+from authsome.vault.seal import Value
+
+EVENTS_KEPT = 100_000
+
+
+def append(tx: Connection, events: Sequence[Event]) -> None:
+    """Adds them, and forgets all but the newest EVENTS_KEPT."""
+    tx.execute(insert(table), [close_event(event) for event in events])
+    last = tx.execute(select(func.max(table.c.id))).scalar_one()
+    tx.execute(delete(table).where(table.c.id <= last - EVENTS_KEPT))
+
+
+def read(tx: Connection, limit: int, after: int) -> list[tuple[int, Event]]:
+    """The newest `limit`, or with `after` the next ones whose id is greater; ascending."""
+    if after:
+        found = tx.execute(select(table).where(table.c.id > after).order_by(table.c.id).limit(limit)).all()
+    else:
+        found = tx.execute(select(table).order_by(table.c.id.desc()).limit(limit)).all()[::-1]
+    told = [(row.id, open_event(row)) for row in found]
+    return [(id, event) for id, event in told if event is not None]
+
+
+def close_event(event: Event) -> dict[str, Value]:
+    """The row of an event."""
+    told = {f.name: getattr(event, f.name) for f in fields(event) if f.name != "at"}
+    return {"at": float(event.at), "kind": type(event).__name__, "fields": json.dumps(told, sort_keys=True)}
+
+
+def open_event(row: Row[Any]) -> Event | None:
+    """The event of a row; None for one that this version cannot tell: of a newer version, or damaged."""
+    kind = _kinds().get(row.kind) if isinstance(row.kind, str) else None
+    if kind is None or not isinstance(row.at, float) or not isinstance(row.fields, str):
+        return None
+    try:
+        told = json.loads(row.fields)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict):
+        return None
+    known: dict[str, Any] = {"at": row.at}
+    for f in fields(kind):
+        if f.name != "at":
+            # fields that a newer version added are left out; one that is missing or odd makes it unreadable
+            if not isinstance(f.type, type) or type(told.get(f.name)) is not f.type:
+                return None
+            known[f.name] = told[f.name]
+    return kind(**known)
+
+
+def _kinds() -> dict[str, type[Event]]:
+    return {kind.__name__: kind for kind in _below(Event)}
+
+
+def _below(kind: type[Event]) -> Iterator[type[Event]]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from _below(sub)
