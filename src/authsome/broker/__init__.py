@@ -1,0 +1,1 @@
+"""The verbs: log in, lend, forget, revoke, export, record."""

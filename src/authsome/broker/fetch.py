@@ -1,0 +1,182 @@
+"""Outgoing calls to authorization servers: bounded, pinned to a checked address, never redirected (P14)."""
+
+import asyncio
+import ipaddress
+import json
+import socket
+import ssl
+import time
+import zlib
+from urllib.parse import urlencode, urlsplit
+
+import httpx2
+
+from authsome.errors import LoginFailed, Unreachable
+from authsome.flows.steps import Fetch, Fetched, Step
+from authsome.model.address import AddressKind, kind_of
+from authsome.model.authority import BadAuthority, normal_host
+from authsome.model.route import is_loopback_url
+from authsome.model.secret import Secret
+
+TIME_LIMIT = 10.0
+BODY_LIMIT = 1 << 20
+CACHE_SECONDS = 600.0
+CACHE_SIZE = 256
+
+
+class Fetcher:
+    """Carries out `Fetch` steps. One slow server delays no other: each call has a connection of its own."""
+
+    def __init__(self, ca_file: str | None, resolve: dict[str, str]) -> None:
+        self._tls = _client_context(ca_file)
+        self._resolve = resolve
+        self._cache: dict[str, tuple[float, Fetched]] = {}
+
+    async def __call__(self, step: Fetch) -> Fetched:
+        """The answer, whatever its status. Raises Unreachable, or LoginFailed for an answer out of bounds."""
+        if step.cacheable:
+            kept = self._cache.get(step.url)
+            if kept is not None and kept[0] > time.monotonic():
+                return kept[1]
+        answer = await self._bounded(step)
+        if step.cacheable and answer.status == 200:
+            if len(self._cache) >= CACHE_SIZE:
+                self._cache.clear()
+            self._cache[step.url] = (time.monotonic() + CACHE_SECONDS, answer)
+        return answer
+
+    async def perform(self, step: Step) -> Fetched:
+        """For dialogues that only fetch, such as a refresh."""
+        if not isinstance(step, Fetch):
+            raise TypeError(f"this dialogue may not ask for {type(step).__name__}")
+        return await self(step)
+
+    async def _bounded(self, step: Fetch) -> Fetched:
+        host = urlsplit(step.url).hostname or ""
+        try:
+            async with asyncio.timeout(TIME_LIMIT):
+                return await self._call(step)
+        except TimeoutError:
+            raise Unreachable(f"{host} did not answer within {TIME_LIMIT:.0f} s", "try again later") from None
+        except httpx2.DecodingError:
+            raise LoginFailed(f"{host} sent an answer that cannot be decoded") from None
+        except httpx2.HTTPError as error:
+            raise Unreachable(f"{host} cannot be reached: {_reason(error)}", _hint(error)) from None
+
+    async def _call(self, step: Fetch) -> Fetched:
+        parts = urlsplit(step.url)
+        try:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            bare = parts.hostname or ""
+            host = normal_host(f"[{bare}]" if ":" in bare else bare)
+        except (BadAuthority, ValueError):
+            raise LoginFailed(f"not a URL that can be called: {parts.scheme}://{parts.hostname}") from None
+        if parts.scheme != "https" and not (step.owner_wrote and is_loopback_url(step.url)):
+            raise LoginFailed(f"{host} is not called without TLS")
+        address, port = await self._address(host, port, step)
+        shown = f"[{address}]" if ":" in address else address
+        path = parts.path or "/"
+        target = f"{parts.scheme}://{shown}:{port}{path}" + (f"?{parts.query}" if parts.query else "")
+        headers = {
+            "Host": parts.netloc.rpartition("@")[2],
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "authsome",
+        }
+        if step.authorization is not None:
+            headers["Authorization"] = step.authorization.reveal()
+        content = _content(step, headers)
+        transport = httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=False)
+        async with (
+            httpx2.AsyncClient(
+                transport=transport, trust_env=False, timeout=TIME_LIMIT, follow_redirects=False
+            ) as client,
+            client.stream(
+                step.method, target, headers=headers, content=content, extensions={"sni_hostname": host}
+            ) as answer,
+        ):
+            body = await _read(answer, host)
+            fields = {name.lower(): value for name, value in answer.headers.items()}
+            return Fetched(status=answer.status_code, headers=fields, body=body, at=time.time())
+
+    async def _address(self, host: str, port: int, step: Fetch) -> tuple[str, int]:
+        """Resolve once and check every address; the one that was checked is the one that is dialled."""
+        written = self._resolve.get(host)
+        if written is not None:
+            address, _, number = written.rpartition(":")
+            return address.strip("[]"), int(number)
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise Unreachable(f"{host} cannot be resolved: {error.strerror or error}", "check the network") from None
+        allowed = {AddressKind.PUBLIC}
+        if step.owner_wrote:
+            allowed.add(AddressKind.PRIVATE)
+            if is_loopback_url(step.url):
+                allowed.add(AddressKind.LOOPBACK)
+        addresses = [str(entry[4][0]) for entry in found]
+        if any(kind_of(address) not in allowed for address in addresses):
+            raise LoginFailed(f"{host} leads to an address that is not called on a server's word")
+        return sorted(addresses, key=lambda a: ipaddress.ip_address(a.partition("%")[0]).version)[0], port
+
+
+def _content(step: Fetch, headers: dict[str, str]) -> bytes | None:
+    if step.form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        return urlencode([(name, _plain(value)) for name, value in step.form]).encode()
+    if step.json is not None:
+        headers["Content-Type"] = "application/json"
+        return json.dumps({name: _plain(value) for name, value in step.json.items()}).encode()
+    return None
+
+
+def _plain(value: object) -> object:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+async def _read(answer: httpx2.Response, host: str) -> bytes:
+    """The body, at most 1 MiB even where it was compressed without being asked to (O13)."""
+    raw = bytearray()
+    async for chunk in answer.aiter_raw():
+        raw += chunk
+        if len(raw) > BODY_LIMIT:
+            raise LoginFailed(f"{host} sent more than {BODY_LIMIT >> 20} MiB")
+    coding = answer.headers.get("content-encoding", "identity").strip().lower()
+    if coding in ("", "identity"):
+        return bytes(raw)
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise LoginFailed(f"{host} sent an answer in a coding that was not asked for")
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    try:
+        body = inflater.decompress(bytes(raw), BODY_LIMIT + 1)
+    except zlib.error:
+        raise LoginFailed(f"{host} sent an answer that cannot be decoded") from None
+    if len(body) > BODY_LIMIT:
+        raise LoginFailed(f"{host} sent more than {BODY_LIMIT >> 20} MiB")
+    return body
+
+
+def _client_context(ca_file: str | None) -> ssl.SSLContext:
+    """Verified TLS 1.2 or later, built by hand so that SSLKEYLOGFILE is not honoured (X65)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_default_certs()
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+def _reason(error: httpx2.HTTPError) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({cause.verify_message})"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx2.ConnectError):
+        return "the connection was refused or lost"
+    return "it broke the connection or the protocol"
+
+
+def _hint(error: httpx2.HTTPError) -> str:
+    trust = "certificate" in _reason(error)
+    return "name your own CA in AUTHSOME_CA_FILE" if trust else "check the network, then try again"

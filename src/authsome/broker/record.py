@@ -1,0 +1,54 @@
+"""Keeping the audit: events are buffered for a moment and written in one transaction."""
+
+import asyncio
+import logging
+from dataclasses import fields
+
+from authsome.broker.store import Store
+from authsome.errors import AuthsomeError
+from authsome.model.event import Event
+
+log = logging.getLogger(__name__)
+
+DELAY = 0.2
+MOST = 10_000
+
+
+class Recorder:
+    """`record` is cheap and never waits; `flush` returns when all that was recorded is stored."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[Event] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def record(self, event: Event) -> None:
+        """Keep an event. Beyond 10 000 waiting ones the oldest are dropped, and the log says so."""
+        self._waiting.append(event)
+        if len(self._waiting) > MOST:
+            del self._waiting[0]
+            log.warning("the audit is behind: an event was dropped")
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._soon())
+
+    async def flush(self) -> None:
+        """Write what waits. Events that cannot be written stay and are tried again later."""
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            return
+        try:
+            await self._store(lambda vault: vault.record(batch))
+        except AuthsomeError as error:
+            self._waiting = batch + self._waiting
+            log.error("the audit cannot be written: %s", error.message)
+
+    async def _soon(self) -> None:
+        await asyncio.sleep(DELAY)
+        self._task = None
+        await self.flush()
+
+
+def to_json(number: int, event: Event) -> dict[str, object]:
+    """An event as it is shown: `{"id", "kind", "at", …}`."""
+    shown: dict[str, object] = {"id": number, "kind": type(event).__name__}
+    return shown | {field.name: getattr(event, field.name) for field in fields(event)}
