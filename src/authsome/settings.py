@@ -21,7 +21,7 @@ class Settings(NamedTuple):
     root_key: str | None = None
     root_key_file: str | None = None
     database_url: str | None = None
-    ca_file: str | None = None
+    ca_files: tuple[str, ...] = ()
     resolve: dict[str, str] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
 
     def path(self, *parts: str) -> str:
@@ -72,7 +72,7 @@ def read_settings() -> Settings:
         root_key=env.get("AUTHSOME_ROOT_KEY") or None,
         root_key_file=choose("root_key_file"),
         database_url=choose("database_url"),
-        ca_file=choose("ca_file"),
+        ca_files=_ca_files(choose("ca_file"), env.get("SSL_CERT_FILE")),
         resolve=resolve,
     )
 
@@ -96,6 +96,11 @@ def _read_config(path: str) -> dict[str, object]:
         if name not in known:
             raise UsageError(f"{path}: unknown key {name!r}", f"known keys: {', '.join(sorted(known))}")
     return config
+
+
+def _ca_files(ours: str | None, general: str | None) -> tuple[str, ...]:
+    """Our own variable has to name a file; the general one may be left over from anywhere."""
+    return tuple(path for path in (ours, general if general and os.path.isfile(general) else None) if path)
 
 
 def _port(name: str, value: str | None, default: int) -> int:

@@ -7,10 +7,12 @@ import socket
 import ssl
 import time
 import zlib
+from collections.abc import Iterable
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
 
+from authsome.broker.roots import verified_context
 from authsome.errors import LoginFailed, Unreachable
 from authsome.flows.steps import Fetch, Fetched, Step
 from authsome.model.address import AddressKind, kind_of
@@ -27,8 +29,8 @@ CACHE_SIZE = 256
 class Fetcher:
     """Carries out `Fetch` steps. One slow server delays no other: each call has a connection of its own."""
 
-    def __init__(self, ca_file: str | None, resolve: dict[str, str]) -> None:
-        self._tls = _client_context(ca_file)
+    def __init__(self, ca_files: Iterable[str], resolve: dict[str, str]) -> None:
+        self._tls = verified_context(ca_files)
         self._resolve = resolve
         self._cache: dict[str, tuple[float, Fetched]] = {}
 
@@ -154,16 +156,6 @@ async def _read(answer: httpx2.Response, host: str) -> bytes:
     if len(body) > BODY_LIMIT:
         raise LoginFailed(f"{host} sent more than {BODY_LIMIT >> 20} MiB")
     return body
-
-
-def _client_context(ca_file: str | None) -> ssl.SSLContext:
-    """Verified TLS 1.2 or later, built by hand so that SSLKEYLOGFILE is not honoured (X65)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_default_certs()
-    if ca_file is not None:
-        context.load_verify_locations(cafile=ca_file)
-    return context
 
 
 def _reason(error: httpx2.HTTPError) -> str:

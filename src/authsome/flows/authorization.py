@@ -87,13 +87,16 @@ def _url(wish: Wish, server: Server, client: Client, scopes: tuple[str, ...], st
 
 
 def _read_callback(params: dict[str, str], server: Server) -> Secret:
-    """RFC 6749 §4.1.2, RFC 9207 §2.4: on a wrong `iss` nothing else of the response is used, nor shown."""
-    issuer = params.get("iss")
-    if (issuer is None and server.sends_iss) or (issuer is not None and issuer != server.issuer):
-        raise LoginFailed("the answer came from another authorization server (iss)", "start the login again")
-    error = params.get("error")
-    if error == "access_denied":
+    """RFC 6749 §4.1.2, RFC 9207 §2.4: on a wrong `iss` nothing of the response is used, nor shown.
+
+    Denials that lack the announced `iss` are common; they end the login too, and nothing more.
+    """
+    issuer, error = params.get("iss"), params.get("error")
+    is_theirs = issuer == server.issuer or (issuer is None and not server.sends_iss)
+    if error == "access_denied" and issuer in (None, server.issuer):
         raise LoginCancelled("consent was denied", "start the login again when you want to allow it")
+    if not is_theirs:
+        raise LoginFailed("the answer came from another authorization server (iss)", "start the login again")
     if error is not None:
         raise LoginFailed(f"{server.issuer} answered {clean(error, 60)}: {clean(params.get('error_description'))}")
     code = params.get("code")

@@ -91,15 +91,16 @@ def read_private(path: Path, limit: int) -> bytes:
         raise
     except OSError as error:
         raise failure(path, error) from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         _refuse_unless_private(path, found)
         if found.st_size > limit:
             raise VaultError(f"{path}: has {found.st_size} bytes, more than the {limit} that make sense here")
-        try:
-            return file.read(limit)
-        except OSError as error:
-            raise failure(path, error) from error
+        return os.read(handle, limit)
+    except OSError as error:
+        raise failure(path, error) from error
+    finally:
+        os.close(handle)
 
 
 def create_private(path: Path) -> int:

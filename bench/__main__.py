@@ -1,0 +1,31 @@
+"""The entry: builds a place, measures, prints. The result is a report, not a test: it exits 0."""
+
+import argparse
+import os
+import platform
+
+from bench import commands, proxying
+from bench.place import Place
+from bench.report import table
+
+
+def main() -> None:
+    """Runs what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("part", nargs="*", default=["commands", "proxy"], help="commands, proxy (both by default)")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of each command (at least 15 to compare)")
+    parser.add_argument("--proxy-rounds", type=int, default=5)
+    asked = parser.parse_args()
+    print(f"python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores,")
+    print(f"load when it began: {os.getloadavg()[0]:.1f} (above 1 the figures are those of a busy machine)\n")
+    with Place() as place:
+        if "commands" in asked.part:
+            rows = commands.measure(place, asked.rounds)
+            print(table("Command line, warm daemon; ratio to a bare interpreter's start", rows), flush=True)
+        if "proxy" in asked.part:
+            rows = proxying.measure(place, asked.proxy_rounds)
+            print(table("Proxy, routed host, kept-alive TLS 1.3; ratio to direct", rows), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The roots by which servers are verified: the system's and the owner's own, the same for every outgoing connection."""
+
+import contextlib
+import os
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+
+from authsome.errors import DaemonUnavailable
+
+# Where systems keep their roots, for an OpenSSL that was built to look elsewhere.
+_USUAL = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+_BEGIN = b"-----BEGIN "
+
+
+def verified_context(ca_files: Iterable[str]) -> ssl.SSLContext:
+    """Verified TLS 1.2 or later for a client, the system's roots and those of `ca_files` trusted.
+
+    Built by hand: `ssl.create_default_context` would obey SSLKEYLOGFILE (X65). Raises DaemonUnavailable where
+    one of the files holds no certificates.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    paths = ssl.get_default_verify_paths()
+    for path in (paths.openssl_cafile, *_USUAL):
+        if certificates(path):
+            context.load_verify_locations(cafile=path)
+            break
+    with contextlib.suppress(OSError):
+        context.load_verify_locations(capath=paths.openssl_capath)
+    if os.name == "nt":
+        context.load_default_certs()
+    for path in ca_files:
+        try:
+            context.load_verify_locations(cafile=path)
+        except (OSError, ssl.SSLError):
+            raise DaemonUnavailable(
+                f"{path}: no CA certificates can be read from it", "AUTHSOME_CA_FILE and SSL_CERT_FILE name PEM files"
+            ) from None
+    return context
+
+
+def system_roots() -> bytes:
+    """The roots of the system as PEM; empty where none are found."""
+    for path in (ssl.get_default_verify_paths().openssl_cafile, *_USUAL):
+        content = certificates(path)
+        if content:
+            return content
+    return b""
+
+
+def certificates(path: str) -> bytes:
+    """The certificates of a PEM file; empty for anything else. Keys beside them are never copied."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError:
+        return b""
+    if b"PRIVATE KEY" in content:
+        content = b"".join(
+            _BEGIN + block for block in content.split(_BEGIN)[1:] if block.startswith(b"CERTIFICATE-----")
+        )
+    return content if _BEGIN + b"CERTIFICATE" in content or _BEGIN + b"TRUSTED" in content else b""

@@ -1,0 +1,13 @@
+"""`daemon restart`: stop, then start."""
+
+from authsome.cli.commands import daemon_start
+from authsome.cli.commands.daemon_stop import stop_daemon
+from authsome.cli.given import Given
+from authsome.cli.output import Output
+from authsome.settings import read_home
+
+
+def run(given: Given, out: Output) -> int:
+    """Say which process serves now."""
+    stop_daemon(read_home())
+    return daemon_start.run(given, out)

@@ -1,0 +1,1 @@
+"""The owner's API on the Unix socket: one file per noun."""

@@ -1,0 +1,55 @@
+"""The owner's application: the routers, and how failures are told."""
+
+import logging
+import secrets
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from authsome import __version__
+from authsome.daemon.api import connections, house, logins, providers, runs
+from authsome.daemon.house import House
+from authsome.errors import AuthsomeError, UsageError
+
+log = logging.getLogger(__name__)
+
+
+def owner_app(the_house: House) -> FastAPI:
+    """The application behind the Unix socket."""
+    app = FastAPI(title="authsome", version=__version__, docs_url=None, redoc_url=None)
+    app.state.house = the_house
+    for module in (house, providers, connections, logins, runs):
+        app.include_router(module.router)
+    app.add_exception_handler(AuthsomeError, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _not_here)
+    app.add_exception_handler(Exception, _unknown)
+    return app
+
+
+async def _known(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AuthsomeError)
+    return JSONResponse(error.to_json(), error.http_status)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """Names the place and the rule, never the value: it may be a secret."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    return await _known(_, UsageError(f"{place}: {first['msg'].lower()}"))
+
+
+async def _not_here(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    answer = UsageError("there is no such call", "the command line and the daemon may be of different versions")
+    return JSONResponse(answer.to_json(), error.status_code)
+
+
+async def _unknown(_: Request, error: Exception) -> JSONResponse:
+    number = secrets.token_hex(4)
+    log.error("a call broke (%s)", number, exc_info=error)
+    answer = AuthsomeError(f"something broke inside the daemon ({number})", "see authsome daemon logs")
+    return JSONResponse(answer.to_json(), 500)

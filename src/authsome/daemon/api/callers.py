@@ -1,0 +1,37 @@
+"""Who calls on the Unix socket: the owner, or a program inside one of the owner's runs."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from authsome.daemon.house import House
+from authsome.errors import NotAllowed
+
+
+def house_of(request: Request) -> House:
+    """The house that this application serves."""
+    house = request.app.state.house
+    assert isinstance(house, House)
+    return house
+
+
+def pid_of(request: Request) -> int:
+    """The calling process, as the kernel names it."""
+    return request.client.port if request.client else 0
+
+
+def run_around(request: Request) -> str | None:
+    """The run in which the caller stands, or None for the owner."""
+    return house_of(request).runs.around(pid_of(request))
+
+
+def outside_runs(request: Request) -> None:
+    """Level B: what hands out, changes or extends anything is not for programs inside a run. Raises NotAllowed."""
+    run = run_around(request)
+    if run is not None:
+        raise NotAllowed("this is not allowed inside a run", "the owner can do it in a terminal of their own", run=run)
+
+
+Here = Annotated[House, Depends(house_of)]
+Pid = Annotated[int, Depends(pid_of)]
+OWNER_ONLY = [Depends(outside_runs)]

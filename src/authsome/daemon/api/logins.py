@@ -1,0 +1,141 @@
+"""`/auth/sessions`: starting a login, waiting for it, answering it from the terminal, cancelling it."""
+
+from fastapi import APIRouter
+
+from authsome.daemon.api.callers import OWNER_ONLY, Here
+from authsome.daemon.api.shapes import Body, session_json
+from authsome.daemon.house import House
+from authsome.daemon.sessions import LoginSession, pasted_query
+from authsome.errors import ConnectionNotFound, UsageError
+from authsome.flows.steps import Key, Wish
+from authsome.flows.table import FLOWS
+from authsome.model.authority import BadAuthority
+from authsome.model.names import CONNECTION
+from authsome.model.provider import Provider
+from authsome.model.secret import Secret
+
+LONGEST_WAIT = 30.0
+
+router = APIRouter(prefix="/auth/sessions", dependencies=OWNER_ONLY)
+
+
+class LoginBody(Body):
+    """See docs/api.md."""
+
+    provider: str
+    connection: str | None = None
+    flow: str | None = None
+    scopes: list[str] | None = None
+    base_url: str | None = None
+    force: bool = False
+    browser: bool = True
+    key: str | None = None
+
+
+class CallbackBody(Body):
+    """A pasted redirect URL."""
+
+    url: str
+
+
+class KeyBody(Body):
+    """A key from the masked prompt."""
+
+    key: str
+
+
+@router.post("")
+async def start(body: LoginBody, house: Here) -> dict[str, object]:
+    """Begin a login. Raises ProviderNotFound, ConnectionExists, UsageError."""
+    provider = house.catalog.get(body.provider).provider
+    name = body.connection or "default"
+    if not CONNECTION.match(name):
+        raise UsageError(f"not a connection name: {name!r}", "use letters, digits and . _ @ + -")
+    flow = _flow(provider, body)
+    wish = Wish(
+        provider=provider,
+        redirect_uri=house.settings.redirect_uri,
+        scopes=None if body.scopes is None else tuple(scope for scope in body.scopes if scope),
+        base_url=_base_url(provider, body.base_url),
+    )
+    house.broker.check_free(provider.name, name, force=body.force)
+    session = LoginSession(
+        wish=wish,
+        connection=name,
+        flow=flow,
+        browser=body.browser,
+        key=None if body.key is None else Secret(body.key),
+    )
+    return _shown(house.sessions.start(session), house)
+
+
+@router.get("/{number}")
+async def look(number: str, house: Here, wait: float = 0.0, after: int = -1) -> dict[str, object]:
+    """The session, at once or when it has moved past the step `after`."""
+    session = _session(number, house)
+    await session.wait(after, min(wait, LONGEST_WAIT))
+    return _shown(session, house)
+
+
+@router.post("/{number}/callback")
+async def paste(number: str, body: CallbackBody, house: Here) -> dict[str, object]:
+    """Take a redirect URL that the person pasted into the terminal."""
+    session = _session(number, house)
+    query = pasted_query(body.url, house.settings.redirect_uri)
+    taken = house.sessions.take_callback(query, cookies=None)
+    if taken is not session:
+        raise UsageError("that address belongs to another login")
+    return _shown(session, house)
+
+
+@router.post("/{number}/key")
+async def give_key(number: str, body: KeyBody, house: Here) -> dict[str, object]:
+    """Take a key that the person typed at the masked prompt."""
+    session = _session(number, house)
+    session.give(Key(Secret(body.key)))
+    return _shown(session, house)
+
+
+@router.delete("/{number}")
+async def cancel(number: str, house: Here) -> dict[str, object]:
+    """Cancel; nothing is stored."""
+    session = _session(number, house)
+    house.sessions.cancel(session)
+    return _shown(session, house)
+
+
+def _session(number: str, house: House) -> LoginSession:
+    session = house.sessions.get(number)
+    if session is None:
+        raise ConnectionNotFound("there is no such login in progress", "start the login again")
+    return session
+
+
+def _shown(session: LoginSession, house: House) -> dict[str, object]:
+    return session_json(session, house.settings.origin)
+
+
+def _flow(provider: Provider, body: LoginBody) -> str:
+    name = body.flow or ("api_key" if body.key is not None and provider.api_key else provider.flow)
+    able = {"api_key"} if provider.api_key else set()
+    if provider.oauth:
+        able |= {"pkce", "dcr_pkce"}
+    if name not in FLOWS or name not in able:
+        raise UsageError(f"{provider.name} cannot log in by {name!r}", f"it can by: {', '.join(sorted(able))}")
+    if body.key is not None and name != "api_key":
+        raise UsageError(f"{provider.name} logs in by {name}, not with a key", "leave --stdin out")
+    return name
+
+
+def _base_url(provider: Provider, base_url: str | None) -> str | None:
+    if base_url is None:
+        return None
+    try:
+        if not base_url.startswith("https://"):
+            raise BadAuthority("expected an https URL")
+        provider.routes(base_url)
+    except BadAuthority as error:
+        raise UsageError(f"--base-url: {error}", "for example https://github.example.com") from None
+    if "{base_url}" not in provider.model_dump_json():
+        raise UsageError(f"{provider.name} has one address for everybody", "leave --base-url out")
+    return base_url.rstrip("/")

@@ -1,0 +1,112 @@
+"""Examining the house: one line a check, each with a hint where it is not well."""
+
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from authsome.broker.roots import system_roots
+from authsome.catalog.catalog import Source
+from authsome.daemon.house import House
+from authsome.daemon.processes import can_watch
+from authsome.errors import AuthsomeError
+from authsome.model.connection import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`ok` is None for what is worth knowing but not wrong."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    hint: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """As it travels."""
+        shown: dict[str, object] = {"name": self.name, "ok": self.ok, "detail": self.detail}
+        if self.hint:
+            shown["hint"] = self.hint
+        return shown
+
+
+async def examine(house: House) -> list[Check]:
+    """Every check, in the order in which a person would look."""
+    return [
+        *_home(house),
+        await _vault(house),
+        *_catalog(house),
+        *_connections(house),
+        Check("pages", True, f"{house.settings.origin} serves the login pages"),
+        Check("proxy", True, f"listening on 127.0.0.1:{house.proxy_port}"),
+        _roots(),
+        _watching(),
+    ]
+
+
+def _home(house: House) -> list[Check]:
+    home = Path(house.settings.home)
+    mode = stat.S_IMODE(home.stat().st_mode)
+    if mode & 0o077:
+        return [Check("home", False, f"{home} is open to others (mode {mode:o})", f"chmod 700 {home}")]
+    return [Check("home", True, str(home))]
+
+
+async def _vault(house: House) -> Check:
+    source = house.store.vault.key_source.value
+    try:
+        problems = await house.store(lambda vault: vault.check())
+    except AuthsomeError as error:
+        return Check("vault", False, error.message, error.hint)
+    if problems:
+        return Check("vault", False, "; ".join(problems), "restore a backup, or log in again where a row is named")
+    return Check("vault", True, f"every sealed field opens; the root key comes from: {source}")
+
+
+def _catalog(house: House) -> list[Check]:
+    entries = house.catalog.entries()
+    custom = sorted(name for name, entry in entries.items() if entry.source is Source.CUSTOM)
+    checks = [Check("providers", True, f"{len(entries)} known")]
+    if custom:
+        checks.append(Check("custom", None, f"custom files in force: {', '.join(custom)}"))
+    for bad in house.catalog.problems():
+        checks.append(Check("provider file", False, f"{bad.path}: {bad.message}", "fix the file or remove it"))
+    return checks
+
+
+def _connections(house: House) -> list[Check]:
+    checks = []
+    for connection in house.broker.lender.connections():
+        status = connection.status(time.time())
+        entry = house.catalog.entries().get(connection.provider)
+        if status is not Status.CONNECTED:
+            hint = f"authsome login {connection.provider} --connection {connection.name}"
+            checks.append(Check(str(connection), False, status.value, hint))
+        elif entry is None:
+            checks.append(Check(str(connection), False, "its provider file is gone", "register it again, or log out"))
+        elif set(entry.provider.routes(connection.base_url)) != set(connection.routes):
+            was = ", ".join(map(str, connection.routes))
+            now = ", ".join(map(str, entry.provider.routes(connection.base_url)))
+            checks.append(
+                Check(
+                    str(connection),
+                    None,
+                    f"its file now says {now}; the login was for {was}",
+                    "log in again to change it",
+                )
+            )
+        else:
+            checks.append(Check(str(connection), True, status.value))
+    return checks
+
+
+def _roots() -> Check:
+    if system_roots():
+        return Check("certificates", True, "the system's roots are found")
+    return Check("certificates", False, "no roots of the system are found", "install ca-certificates")
+
+
+def _watching() -> Check:
+    if can_watch():
+        return Check("runs", True, "ended by pidfd the moment their process ends")
+    return Check("runs", False, "this system has no pidfd", "authsome run needs Linux 5.3 or later for now")

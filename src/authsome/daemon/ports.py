@@ -1,0 +1,63 @@
+"""Binding loopback ports, and naming who has one already."""
+
+import errno
+import socket
+from pathlib import Path
+
+from authsome.errors import PortTaken
+
+LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
+
+
+def bind(host: str, port: int, *, variable: str) -> socket.socket:
+    """A listening socket on loopback. Raises PortTaken naming the owner of the port and how to choose another."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1" if host == "localhost" else host, port))
+        sock.listen(128)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        why = "is taken by " + owner_of(port) if error.errno == errno.EADDRINUSE else "may not be used by you"
+        raise PortTaken(
+            f"port {port} {why}", f"end that program, or choose another port: export {variable}=<port>"
+        ) from None
+    return sock
+
+
+def owner_of(port: int) -> str:
+    """`nginx (pid 123)` as far as the system lets us see it."""
+    inodes = _listeners(port)
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            links = [str(fd.readlink()) for fd in (directory / "fd").iterdir()]
+        except OSError:
+            continue  # ended, or another user's
+        if any(link in inodes for link in links):
+            return f"{_name(directory)} (pid {directory.name})"
+    return "another program"
+
+
+def _listeners(port: int) -> set[str]:
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            fields = row.split()
+            if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                found.add(f"socket:[{fields[9]}]")
+    return found
+
+
+def _name(directory: Path) -> str:
+    try:
+        return (directory / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return "a program"

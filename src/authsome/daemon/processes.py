@@ -1,0 +1,51 @@
+"""What the kernel says of processes: who is whose child, and when it began."""
+
+import os
+from pathlib import Path
+
+ANCESTORS = 256
+
+
+def started(pid: int) -> int | None:
+    """Start time in clock ticks since boot: with the pid it names one process beyond doubt. None where gone."""
+    fields = _stat(pid)
+    return None if fields is None else int(fields[19])
+
+
+def ancestry(pid: int) -> list[int]:
+    """The process and its ancestors, nearest first."""
+    line: list[int] = []
+    while pid > 0 and len(line) < ANCESTORS:
+        line.append(pid)
+        fields = _stat(pid)
+        if fields is None:
+            break
+        pid = int(fields[1])
+    return line
+
+
+def variable(pid: int, name: str) -> str | None:
+    """A variable of the environment that a process of ours was started with."""
+    try:
+        block = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    prefix = name.encode() + b"="
+    for entry in block.split(b"\0"):
+        if entry.startswith(prefix):
+            return entry[len(prefix) :].decode("utf-8", "replace")
+    return None
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields after the command's name, which may itself hold blanks and brackets."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def can_watch() -> bool:
+    """Whether this system has pidfd."""
+    return hasattr(os, "pidfd_open")

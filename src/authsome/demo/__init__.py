@@ -1,0 +1,1 @@
+"""`authsome demo`: the whole loop on this machine, against servers of its own, with no account and no internet."""

@@ -1,0 +1,1 @@
+"""The injecting proxy: `rules` decide and are pure, `engine` moves bytes."""

@@ -1,0 +1,29 @@
+"""What every connection of the proxy needs at hand."""
+
+import time
+from dataclasses import dataclass
+
+from authsome.model.event import Denied
+from authsome.proxy.engine.clock import Clock
+from authsome.proxy.engine.dial import Dialler
+from authsome.proxy.engine.ports import House, Limits
+from authsome.proxy.engine.runs import LiveRun, Runs
+from authsome.proxy.engine.trust import Trust
+from authsome.proxy.engine.upstream import Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """The parts that are there once."""
+
+    house: House
+    trust: Trust
+    limits: Limits
+    clock: Clock
+    dialler: Dialler
+    pool: Pool
+    runs: Runs
+
+    def denied(self, live: LiveRun, host: str, error: str) -> None:
+        """Record a refusal."""
+        self.house.record(Denied(at=time.time(), run=live.run.id, host=host, error=error))

@@ -1,0 +1,277 @@
+"""One request and its answer, between a client's connection and a server's; it is the only thing that knows both."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from authsome.proxy.engine.dial import Origin
+from authsome.proxy.engine.outgoing import Outgoing
+from authsome.proxy.engine.refusals import BAD_GATEWAY, Refusal
+from authsome.proxy.engine.relay import join
+from authsome.proxy.engine.upstream import Pool
+from authsome.proxy.rules.framing import NOT_ANSWERED, RequestFraming, ResponseFraming, Unmeasured
+from authsome.proxy.rules.head import BadMessage, ResponseHead
+
+if TYPE_CHECKING:
+    from authsome.proxy.engine.incoming import Incoming
+
+# May be sent again where the first attempt left no trace (RFC 9110 §9.2.2).
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "QUERY", "PROPFIND", "REPORT", "SEARCH"})
+_REPLAYABLE = 65536
+
+_FRAMING = frozenset({b"content-length"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """What an exchange needs to know of its request. `answered` is told the status of the final answer."""
+
+    origin: Origin
+    method: str
+    http11: bool
+    framing: RequestFraming
+    answered: Callable[[int], None] | None = None
+
+
+class Exchange:
+    """See the module.
+
+    The head may come later than the exchange, when the credential has to be waited for. What the client
+    sends meanwhile is held; `incoming` is told to pause when it is too much.
+    """
+
+    __slots__ = (
+        "_answered", "_asked", "_begun", "_client_gone", "_connection", "_head", "_held", "_held_size", "_incoming",
+        "_pool", "_replay", "_retried", "_sent", "_started", "_timer", "_waiting", "decode_chunks", "keep", "method",
+    )  # fmt: skip
+
+    def __init__(self, incoming: "Incoming", pool: Pool, asked: Asked, head: bytes | None) -> None:
+        self._incoming = incoming
+        self._pool = pool
+        self._asked = asked
+        self.method = asked.method
+        self.decode_chunks = not asked.http11
+        self.keep = asked.framing.keep_alive
+        self._connection: Outgoing | None = None
+        self._head = head
+        self._held: list[bytes] = []
+        self._held_size = 0
+        # what was sent, while it may have to be sent again
+        self._replay: list[bytes] | None = None
+        self._sent = asked.framing.length == 0
+        self._begun = self._answered = self._retried = self._waiting = self._started = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # from the client's side
+
+    def start(self) -> None:
+        """Send the request, once its head is there. Body that came with it has been given to `send` before."""
+        self._started = True
+        if self._head is not None:
+            self._dispatch()
+
+    def lent(self, head: bytes) -> None:
+        """The head of the request, with its credential."""
+        self._head = head
+        if self._started:
+            self._dispatch()
+
+    def not_lent(self, refusal: Refusal) -> None:
+        """There is no credential."""
+        self._fail(refusal)
+
+    def _dispatch(self) -> None:
+        connection = self._pool.take(self._asked.origin, careful=self.method not in _IDEMPOTENT)
+        if connection is not None:
+            self.connected(connection)
+        else:
+            self._waiting = True
+            self._pool.wait(self._asked.origin, self)
+
+    def send(self, data: bytes) -> None:
+        """More of the request's body."""
+        if self._timer is not None:
+            self._stop_timer()  # the client does not wait
+        if self._connection is not None:
+            if self._replay is not None:
+                self._keep_for_replay(data)
+            self._connection.write(data)
+        else:
+            self._held.append(data)
+            self._held_size += len(data)
+            if self._held_size > _REPLAYABLE:
+                self._incoming.hold(True)
+
+    def sent(self) -> None:
+        """The request is complete."""
+        self._sent = True
+
+    def request_is_sent(self) -> bool:
+        """As `Asker.request_is_sent`."""
+        return self._sent
+
+    def abandon(self) -> None:
+        """The client is gone, or sends nonsense."""
+        self._stop_timer()
+        if self._waiting:
+            self._waiting = False
+            self._pool.leave(self._asked.origin, self)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.drop()
+
+    def client_full(self, full: bool) -> None:
+        """The client does not read as fast as the server sends, or does again."""
+        if self._connection is not None:
+            if full:
+                self._connection.pause_reading()
+            else:
+                self._connection.resume_reading()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has got a part of the final answer."""
+        return self._begun
+
+    # from the pool
+
+    def connected(self, connection: Outgoing) -> None:
+        """As `Waiter.connected`."""
+        self._waiting = False
+        assert self._head is not None
+        self._connection = connection
+        data = self._head + b"".join(self._held) if self._held else self._head
+        if self._held_size > _REPLAYABLE:
+            self._incoming.hold(False)
+        self._held, self._held_size = [], 0
+        may_repeat = connection.reused and not self._retried and self.method in _IDEMPOTENT
+        self._replay = [data] if may_repeat and len(data) <= _REPLAYABLE else None
+        connection.carry(self, data)
+        if self._asked.framing.expects and not self._sent and self._connection is connection:
+            self._wait_for_continue()
+
+    def unconnected(self, refusal: Refusal) -> None:
+        """As `Waiter.unconnected`."""
+        self._waiting = False
+        self._fail(refusal)
+
+    # from the server's side
+
+    def interim(self, head: ResponseHead) -> None:
+        """As `Asker.interim`: 100 only for those who wait for it, nothing for HTTP/1.0 (RFC 9110 §15.2)."""
+        self._replay = None
+        if head.status == 100:
+            if self._timer is None:
+                return
+            self._stop_timer()
+        if self._asked.http11:
+            self._incoming.answer(_status_line(head) + _fields(head, frozenset()) + b"\r\n")
+
+    def switched(self, head: ResponseHead, rest: bytes) -> None:
+        """As `Asker.switched`: from here on bytes are relayed, and nothing is injected (X43)."""
+        self._replay = None
+        if not self._asked.framing.websocket or self._connection is None:
+            raise BadMessage("the server changed the protocol without being asked", 502)
+        connection, self._connection = self._connection, None
+        self._note(101)
+        line = _status_line(head) + _fields(head, frozenset())
+        self._incoming.answer(line + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        join(self._incoming, connection, rest)
+
+    def begin(self, head: ResponseHead, framing: ResponseFraming) -> bytes:
+        """As `Asker.begin`."""
+        self._replay = None
+        self._begun = True
+        self._stop_timer()
+        self._note(head.status)
+        if framing.verbatim and self._asked.http11 and self.keep and self._sent:
+            return head.text
+        lines = [_status_line(head), _fields(head, framing.named - _FRAMING)]
+        if framing.length is Unmeasured.CHUNKED and not self.decode_chunks:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        elif isinstance(framing.length, Unmeasured):
+            self.keep = False
+        if self._asked.framing.expects and not self._sent:
+            self.keep = False  # nobody knows whether the client will still send its body
+        if not self.keep:
+            lines.append(b"Connection: close\r\n")
+        elif not self._asked.http11:
+            lines.append(b"Connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def deliver(self, data: bytes) -> None:
+        """As `Asker.deliver`."""
+        self._incoming.answer(data)
+
+    def ended(self) -> None:
+        """As `Asker.ended`."""
+        self._connection = None
+        self._incoming.finished(self.keep)
+
+    def broken(self, error: Exception | None) -> None:
+        """As `Asker.broken`: once more where that is safe, else a 502, or the end where the answer had begun."""
+        connection, self._connection = self._connection, None
+        self._stop_timer()
+        if self._begun:
+            self._incoming.cut()
+            return
+        replay, self._replay = self._replay, None
+        if replay is not None and connection is not None and not isinstance(error, BadMessage):
+            self._retried = True
+            self._head, self._held = replay[0], replay[1:]
+            self._waiting = True
+            self._pool.wait(self._asked.origin, self)
+            return
+        if isinstance(error, BadMessage):
+            self._fail(BAD_GATEWAY)
+        else:
+            self._fail(
+                Refusal(502, "endpoint_unreachable", f"{self._asked.origin} closed the connection before it answered")
+            )
+
+    def upstream_full(self, full: bool) -> None:
+        """As `Asker.upstream_full`."""
+        self._incoming.hold(full)
+
+    # in between
+
+    def _keep_for_replay(self, data: bytes) -> None:
+        assert self._replay is not None
+        self._replay.append(data)
+        if sum(map(len, self._replay)) > _REPLAYABLE:
+            self._replay = None
+
+    def _fail(self, refusal: Refusal) -> None:
+        self._stop_timer()
+        self._incoming.fail(refusal)
+
+    def _note(self, status: int) -> None:
+        if self._asked.answered is not None and not self._answered:
+            self._answered = True
+            self._asked.answered(status)
+
+    def _wait_for_continue(self) -> None:
+        """A server that never says 100 must not stop the client for ever (RFC 9110 §10.1.1)."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._incoming.limits.continue_time, self._continue)
+
+    def _continue(self) -> None:
+        self._timer = None
+        self._incoming.answer(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _status_line(head: ResponseHead) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)
+
+
+def _fields(head: ResponseHead, named: frozenset[bytes]) -> bytes:
+    return b"".join(
+        [b"%b: %b\r\n" % (f[1], f[2]) for f in head.fields if f[0] not in NOT_ANSWERED and f[0] not in named]
+    )

@@ -1,0 +1,71 @@
+"""What the engine needs from the house, and the limits it works within."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from authsome.model.event import Event
+from authsome.model.run import Run
+from authsome.model.secret import Secret
+from authsome.proxy.rules.table import RouteTable
+
+
+class House(Protocol):
+    """The broker, seen from the proxy. Nothing here blocks."""
+
+    def table(self) -> RouteTable:
+        """The route table of this moment; it is asked for at each request."""
+        ...
+
+    def run_of(self, token_digest: bytes) -> Run | None:
+        """The live run whose token has this SHA-256, compared in constant time."""
+        ...
+
+    def lend_now(self, provider: str, connection: str) -> Secret | None:
+        """A fresh credential, where one can be had without waiting."""
+        ...
+
+    async def lend(self, provider: str, connection: str) -> Secret:
+        """A fresh credential, refreshed first where needed.
+
+        Raises NeedsLogin, CredentialMissing or Unreachable.
+        """
+        ...
+
+    def record(self, event: Event) -> None:
+        """Keep an event; cheap, because it is called for each request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Promises §3; times in seconds, sizes in bytes.
+
+    `silence` ends an exchange or a relay on which nothing moves, `idle` a connection between requests.
+    """
+
+    head_time: float = 10.0
+    handshake_time: float = 10.0
+    connect_time: float = 10.0
+    idle: float = 120.0
+    silence: float = 900.0
+    continue_time: float = 1.0
+    linger: float = 2.0
+    upstream_idle: float = 50.0
+    upstream_connections: int = 1024
+    upstream_kept: int = 1024
+    held_back: int = 65536
+    buffer: int = 262144
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """`resolve` maps a host, or `host:port`, to the `address:port` that is dialled instead of it.
+
+    `own_ports` are the ports that authsome listens on; `ca_files` hold extra upstream roots (PEM).
+    """
+
+    resolve: Mapping[str, str] = field(default_factory=dict)
+    own_ports: frozenset[int] = frozenset()
+    ca_files: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,78 @@
+"""The proxy: a listener on the loopback address, and the parts behind it put together."""
+
+import asyncio
+
+from authsome.model.run import Run
+from authsome.proxy.engine.client import ClientLeg
+from authsome.proxy.engine.clock import Clock
+from authsome.proxy.engine.core import Core
+from authsome.proxy.engine.dial import Dialler, upstream_context
+from authsome.proxy.engine.ports import House, ProxySettings
+from authsome.proxy.engine.runs import Runs
+from authsome.proxy.engine.trust import Trust
+from authsome.proxy.engine.upstream import Pool
+
+_BACKLOG = 1024
+
+
+class Proxy:
+    """See the module. It is used from one event loop."""
+
+    def __init__(self, house: House, trust: Trust, settings: ProxySettings) -> None:
+        self._house = house
+        self._trust = trust
+        self._settings = settings
+        self._context = upstream_context(settings.ca_files)
+        self._clock = Clock()
+        self._runs = Runs()
+        self._pool: Pool | None = None
+        self._server: asyncio.Server | None = None
+        self._core: Core | None = None
+
+    async def start(self, port: int = 0) -> int:
+        """Listen on 127.0.0.1; 0 asks for any free port. Gives the port. Raises OSError where it is taken."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._accept, "127.0.0.1", port, backlog=_BACKLOG, start_serving=False)
+        bound = int(self._server.sockets[0].getsockname()[1])
+        limits = self._settings.limits
+        dialler = Dialler.of(self._settings, bound)
+        self._pool = Pool(dialler, self._context, self._clock, limits)
+        self._core = Core(
+            house=self._house,
+            trust=self._trust,
+            limits=limits,
+            clock=self._clock,
+            dialler=dialler,
+            pool=self._pool,
+            runs=self._runs,
+        )
+        await self._server.start_serving()
+        return bound
+
+    def begin_run(self, run: Run) -> None:
+        """Enter a run at its start: its hosts are those of this moment, even if it connects only later."""
+        self._runs.begin(run, self._house.table())
+
+    def end_run(self, run_id: str) -> None:
+        """Close the run's connections and tunnels at once. The house no longer knows its token by now."""
+        self._runs.end(run_id)
+        self._trust.forget(run_id)
+
+    def requests_of(self, run_id: str) -> int:
+        """How many requests and tunnels the run has asked for."""
+        return self._runs.requests_of(run_id)
+
+    async def stop(self) -> None:
+        """Listen no more and close everything."""
+        if self._server is not None:
+            self._server.close()
+        self._runs.end_all()
+        if self._pool is not None:
+            await self._pool.close()
+        self._clock.stop()
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    def _accept(self) -> ClientLeg:
+        assert self._core is not None
+        return ClientLeg(self._core)

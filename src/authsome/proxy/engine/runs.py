@@ -1,0 +1,88 @@
+"""The runs that use the proxy, and the client connections of each, which end with it (P4)."""
+
+import asyncio
+from collections import OrderedDict
+
+from authsome.model.run import Run
+from authsome.proxy.engine.clock import Clock, Leg
+from authsome.proxy.rules.decide import Terms
+from authsome.proxy.rules.table import RouteTable
+
+_REMEMBERED = 1024
+
+
+class LiveRun:
+    """One run. Its terms hold the route table it began with, because its hosts stay intercepted to its end."""
+
+    __slots__ = ("members", "requests", "run", "terms")
+
+    def __init__(self, run: Run, table: RouteTable) -> None:
+        self.run = run
+        self.terms = Terms(run.only, run.choices, table)
+        self.members: set[Member] = set()
+        self.requests = 0
+
+
+class Member(Leg):
+    """One client connection, whatever is spoken on it. `transport` is the TCP one, under any TLS."""
+
+    __slots__ = ("_clock", "live", "transport")
+
+    def __init__(self, clock: Clock, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._clock = clock
+        self.transport = transport
+        self.live: LiveRun | None = None
+        self.expire = transport.abort
+        clock.watch(self)
+
+    def within(self, seconds: float) -> None:
+        """It expires unless something is done before."""
+        self.deadline = self._clock.now + seconds
+
+    def join(self, live: LiveRun) -> None:
+        """Belong to a run, for good."""
+        self.live = live
+        live.members.add(self)
+
+    def gone(self) -> None:
+        """The connection is lost."""
+        self._clock.forget(self)
+        if self.live is not None:
+            self.live.members.discard(self)
+
+
+class Runs:
+    """Every run that was seen, with the number of its requests."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, LiveRun] = {}
+        self._ended: OrderedDict[str, int] = OrderedDict()
+
+    def begin(self, run: Run, table: RouteTable) -> LiveRun:
+        """The run, entered on its first connection if it was not before."""
+        live = self._live.get(run.id)
+        if live is None:
+            live = self._live[run.id] = LiveRun(run, table)
+        return live
+
+    def end(self, run_id: str) -> None:
+        """Close everything that a run has open."""
+        live = self._live.pop(run_id, None)
+        if live is None:
+            return
+        self._ended[run_id] = live.requests
+        if len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+        for member in list(live.members):
+            member.transport.abort()
+
+    def end_all(self) -> None:
+        """Close everything."""
+        for run_id in list(self._live):
+            self.end(run_id)
+
+    def requests_of(self, run_id: str) -> int:
+        """How many requests and tunnels a run has asked for; 0 for one that is not known."""
+        live = self._live.get(run_id)
+        return live.requests if live is not None else self._ended.get(run_id, 0)

@@ -1,0 +1,198 @@
+"""The pool of upstream connections: shared by all runs, because nothing of a run stays on one of them."""
+
+import asyncio
+import select
+import ssl
+from collections import deque
+from typing import Protocol
+
+from authsome.proxy.engine.clock import Clock
+from authsome.proxy.engine.dial import CannotDial, Dialler, Origin, unreachable, untrusted
+from authsome.proxy.engine.outgoing import Outgoing
+from authsome.proxy.engine.ports import Limits
+from authsome.proxy.engine.refusals import Refusal
+from authsome.proxy.engine.tls import TlsLayer
+from authsome.proxy.rules.address import Purpose
+
+_SESSION_LIFE = 3600.0  # a resumed session skips the certificate, so it is not used for longer
+_MOST_WAITING = 1024
+
+
+class Waiter(Protocol):
+    """Somebody who needs a connection and may have to wait for it."""
+
+    def connected(self, connection: Outgoing) -> None: ...
+
+    def unconnected(self, refusal: Refusal) -> None: ...
+
+
+class _Shelf:
+    """What belongs to one origin. The most recently used connection is taken first."""
+
+    __slots__ = ("idle", "open", "opening", "session", "session_at", "waiters")
+
+    def __init__(self) -> None:
+        self.idle: list[Outgoing] = []
+        self.waiters: deque[Waiter] = deque()
+        self.opening = 0
+        self.open = 0
+        self.session: ssl.SSLSession | None = None
+        self.session_at = 0.0
+
+
+class Pool:
+    """Connections by origin, bounded in number, discarded at the first doubt."""
+
+    def __init__(self, dialler: Dialler, context: ssl.SSLContext, clock: Clock, limits: Limits) -> None:
+        self._dialler = dialler
+        self._context = context
+        self._clock = clock
+        self._limits = limits
+        self._shelves: dict[Origin, _Shelf] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def take(self, origin: Origin, *, careful: bool) -> Outgoing | None:
+        """An idle connection. `careful` asks the kernel whether it is still open, for what cannot be sent twice."""
+        shelf = self._shelves.get(origin)
+        while shelf is not None and shelf.idle:
+            connection = shelf.idle.pop()
+            self._clock.forget(connection.leg)
+            if not connection.is_closing() and not (careful and _has_news(connection.descriptor)):
+                connection.reused = True
+                return connection
+            connection.abort()
+        return None
+
+    def wait(self, origin: Origin, waiter: Waiter) -> None:
+        """A connection as soon as one is opened or given back."""
+        shelf = self._shelf(origin)
+        if len(shelf.waiters) >= _MOST_WAITING:
+            waiter.unconnected(Refusal(503, "too_busy", f"too many requests wait for {origin}"))
+            return
+        shelf.waiters.append(waiter)
+        self._open_more(origin, shelf)
+
+    def leave(self, origin: Origin, waiter: Waiter) -> None:
+        """Wait no longer."""
+        shelf = self._shelves.get(origin)
+        if shelf is not None and waiter in shelf.waiters:
+            shelf.waiters.remove(waiter)
+
+    def warm(self, origin: Origin) -> None:
+        """Open a connection if there is none to spare: a request is about to come."""
+        shelf = self._shelf(origin)
+        if len(shelf.idle) + shelf.opening <= len(shelf.waiters):
+            self._open(origin, shelf)
+
+    def give_back(self, connection: Outgoing) -> None:
+        """A connection whose exchange ended well, and that can carry another."""
+        shelf = self._shelf(connection.origin)
+        self._keep_session(connection, shelf)
+        connection.reused = True
+        self._offer(connection, shelf)
+
+    def _offer(self, connection: Outgoing, shelf: _Shelf) -> None:
+        if shelf.waiters:
+            shelf.waiters.popleft().connected(connection)
+        elif self._closed or len(shelf.idle) >= self._limits.upstream_kept:
+            connection.close()
+        else:
+            connection.leg.deadline = self._clock.now + self._limits.upstream_idle
+            self._clock.watch(connection.leg)
+            shelf.idle.append(connection)
+
+    def gone(self, connection: Outgoing) -> None:
+        """A connection that is lost."""
+        self._clock.forget(connection.leg)
+        shelf = self._shelf(connection.origin)
+        shelf.open -= 1
+        if connection in shelf.idle:
+            shelf.idle.remove(connection)
+        self._open_more(connection.origin, shelf)
+        if not (shelf.open or shelf.opening or shelf.waiters) and shelf.session is None:
+            del self._shelves[connection.origin]
+
+    async def close(self) -> None:
+        """Close what is idle, and open nothing more."""
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        for shelf in self._shelves.values():
+            for connection in list(shelf.idle):
+                connection.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _shelf(self, origin: Origin) -> _Shelf:
+        shelf = self._shelves.get(origin)
+        if shelf is None:
+            shelf = self._shelves[origin] = _Shelf()
+        return shelf
+
+    def _open_more(self, origin: Origin, shelf: _Shelf) -> None:
+        if shelf.opening < len(shelf.waiters):
+            self._open(origin, shelf)
+
+    def _open(self, origin: Origin, shelf: _Shelf) -> None:
+        if self._closed or shelf.open + shelf.opening >= self._limits.upstream_connections:
+            return
+        shelf.opening += 1
+        task = asyncio.get_running_loop().create_task(self._dial(origin, shelf))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _dial(self, origin: Origin, shelf: _Shelf) -> None:
+        try:
+            connection = await self._connect(origin, shelf)
+        except CannotDial as error:
+            shelf.opening -= 1
+            if shelf.waiters:
+                shelf.waiters.popleft().unconnected(error.refusal)
+            return
+        except BaseException:
+            shelf.opening -= 1
+            raise
+        shelf.opening -= 1
+        shelf.open += 1
+        connection.enter(self)
+        self._offer(connection, shelf)
+
+    async def _connect(self, origin: Origin, shelf: _Shelf) -> Outgoing:
+        purpose = Purpose.ROUTED if origin.secure else Purpose.TUNNEL
+        sock = await self._dialler.connect(origin, purpose)
+        loop = asyncio.get_running_loop()
+        connection = Outgoing(origin, sock.fileno(), self._limits)
+        if not origin.secure:
+            await loop.create_connection(lambda: connection, sock=sock)
+            return connection
+        session = shelf.session if shelf.session_at + _SESSION_LIFE > loop.time() else None
+        layer = TlsLayer(self._context, connection, server_name=origin.host, session=session)
+        await loop.create_connection(lambda: layer, sock=sock)
+        try:
+            async with asyncio.timeout(self._limits.handshake_time):
+                await connection.ready
+        except TimeoutError:
+            layer.abort()
+            raise unreachable(origin, "its TLS handshake takes too long") from None
+        except ssl.SSLError as error:
+            raise untrusted(origin, error) from None
+        except OSError as error:
+            raise unreachable(origin, error.strerror or str(error)) from None
+        except BaseException:
+            layer.abort()
+            raise
+        return connection
+
+    def _keep_session(self, connection: Outgoing, shelf: _Shelf) -> None:
+        """TLS 1.3 sends its ticket after the handshake, so the session is asked for after an exchange."""
+        if shelf.session is None or shelf.session_at + _SESSION_LIFE / 2 < self._clock.now:
+            session = connection.session
+            if session is not None and session.has_ticket:
+                shelf.session, shelf.session_at = session, self._clock.now
+
+
+def _has_news(descriptor: int) -> bool:
+    """Whether an idle connection has something to read: its end, or bytes that nobody asked for."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

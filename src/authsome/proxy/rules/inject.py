@@ -1,0 +1,116 @@
+"""Writing the head that goes upstream: the child's fields without what is ours, then the credential."""
+
+import base64
+import re
+from typing import assert_never
+from urllib.parse import quote
+
+from authsome.model.authority import Authority
+from authsome.model.injection import BasicInjection, FixedHeader, HeaderInjection, Injection, QueryInjection
+from authsome.model.secret import Secret
+from authsome.proxy.rules.decide import CHOICE_HEADER, Inject, Request, split_query
+from authsome.proxy.rules.framing import HOP_BY_HOP, RequestFraming, Unmeasured
+from authsome.proxy.rules.head import Field
+from authsome.proxy.rules.target import Target
+
+# Written anew from the framing, or meant for the proxy alone.
+_NOT_FORWARDED = HOP_BY_HOP | {b"host", b"content-length", b"expect", CHOICE_HEADER}
+_VALUE = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+_NO_PLACES: frozenset[bytes] = frozenset()
+
+
+class BadCredential(ValueError):
+    """A stored value that cannot stand in a request (X38)."""
+
+
+def plain_head(request: Request, framing: RequestFraming, host: bytes) -> bytes:
+    """The head of a request that gets no credential. `host` is the value of the Host field."""
+    fields = _forwarded(request.fields, framing, _NO_PLACES)
+    return _head(request.method, request.target, host, fields, framing)
+
+
+def injected_head(request: Request, framing: RequestFraming, decision: Inject, credential: Secret) -> bytes:
+    """The head of a request with its credential: the only place where a secret becomes bytes.
+
+    Raises BadCredential.
+    """
+    fields = _forwarded(request.fields, framing, decision.places.headers)
+    target = request.target
+    if decision.places.parameters and target.query:
+        target = Target(target.path, split_query(target.query, decision.places.parameters)[0])
+    sent = {field[0] for field in fields}
+    for injection in decision.lendable.injections:
+        match injection:
+            case HeaderInjection(name=name, prefix=prefix):
+                value = credential.reveal()
+                fields.append((b"", name.encode(), _checked(f"{prefix} {value}" if prefix else value)))
+            case BasicInjection():
+                fields.append((b"", b"Authorization", _basic(injection, credential)))
+            case QueryInjection(parameter=parameter):
+                part = f"{quote(parameter, safe='')}={quote(credential.reveal(), safe='')}"
+                target = Target(target.path, f"{target.query}&{part}" if target.query else f"?{part}")
+            case FixedHeader(name=name, value=value):
+                if name.lower().encode() not in sent:
+                    fields.append((b"", name.encode(), _checked(value)))
+            case _:
+                assert_never(injection)
+    return _head(request.method, target, host_field(request.authority), fields, framing)
+
+
+def host_field(authority: Authority, default_port: int = 443) -> bytes:
+    """The value of the Host field for a destination."""
+    host = f"[{authority.host}]" if ":" in authority.host else authority.host
+    return (host if authority.port == default_port else f"{host}:{authority.port}").encode()
+
+
+def _forwarded(fields: list[Field], framing: RequestFraming, replaced: frozenset[bytes]) -> list[Field]:
+    """What the child sent, without the fields of its connection and without those that ours replace."""
+    named = framing.named
+    return [f for f in fields if f[0] not in _NOT_FORWARDED and f[0] not in replaced and f[0] not in named]
+
+
+def _head(method: str, target: Target, host: bytes, fields: list[Field], framing: RequestFraming) -> bytes:
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), str(target).encode(), host)]
+    lines += [b"%b: %b\r\n" % (name, value) for _, name, value in fields]
+    if framing.length is Unmeasured.CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    elif framing.sized and isinstance(framing.length, int):
+        lines.append(b"Content-Length: %d\r\n" % framing.length)
+    if framing.expects:
+        lines.append(b"Expect: 100-continue\r\n")
+    if framing.websocket:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def _basic(injection: BasicInjection, credential: Secret) -> bytes:
+    """RFC 7617: a name holds no colon, neither part a control character."""
+    secret = credential.reveal()
+    name, password = (secret, injection.other) if injection.secret_is == "username" else (injection.other, secret)
+    if ":" in name or not (name + password).isprintable():
+        raise BadCredential("the credential cannot be sent as a Basic one")
+    return b"Basic " + base64.b64encode(f"{name}:{password}".encode())
+
+
+def _checked(value: str) -> bytes:
+    try:
+        encoded = value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise BadCredential("the credential holds a character that no header can carry") from None
+    if _VALUE.fullmatch(encoded) is None:
+        raise BadCredential("the credential holds a character that no header can carry")
+    return encoded
+
+
+def credential_is_sendable(injections: tuple[Injection, ...], credential: Secret) -> bool:
+    """Whether a value could be put on a request in these ways; to be asked before it is kept (X38)."""
+    try:
+        for injection in injections:
+            if isinstance(injection, HeaderInjection):
+                _checked(f"{injection.prefix} {credential.reveal()}" if injection.prefix else credential.reveal())
+            elif isinstance(injection, BasicInjection):
+                _basic(injection, credential)
+    except BadCredential:
+        return False
+    return True

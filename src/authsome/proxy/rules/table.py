@@ -1,0 +1,114 @@
+"""`RouteTable`: which connections may be lent to which destination, looked up without a search."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from authsome.model.authority import Authority
+from authsome.model.injection import BasicInjection, FixedHeader, HeaderInjection, Injection, QueryInjection
+from authsome.model.placeholder import PLACEHOLDER
+from authsome.model.route import Route
+from authsome.proxy.rules.placeholders import Placeholders
+
+
+@dataclass(frozen=True, slots=True)
+class Lendable:
+    """One connection as the rules see it; it holds no secret.
+
+    `usable` is false while the connection is expired or needs a login. `placeholder` is what the
+    child's variable holds. `credential_headers` names headers in which clients of this provider
+    are known to send a credential, beyond those of `injections`.
+    """
+
+    provider: str
+    connection: str
+    is_default: bool
+    usable: bool
+    routes: tuple[Route, ...]
+    injections: tuple[Injection, ...]
+    placeholder: str = PLACEHOLDER
+    login_url: str | None = None
+    credential_headers: tuple[str, ...] = ()
+
+
+class Places(NamedTuple):
+    """Where a provider's credentials stand in a request: lower-case header names, query parameters."""
+
+    headers: frozenset[bytes]
+    parameters: frozenset[str]
+
+
+class Claim(NamedTuple):
+    """One route of one connection."""
+
+    route: Route
+    lendable: Lendable
+
+
+NOWHERE = Places(frozenset(), frozenset())
+
+
+class RouteTable:
+    """Every connection that can be lent. It never changes: a new one takes its place."""
+
+    __slots__ = ("_exact", "_places", "_wild", "lendables", "placeholders")
+
+    def __init__(self, lendables: Iterable[Lendable] = ()) -> None:
+        self.lendables = tuple(lendables)
+        self._exact: dict[str, tuple[Claim, ...]] = {}
+        self._wild: dict[str, tuple[Claim, ...]] = {}
+        for lendable in self.lendables:
+            for route in lendable.routes:
+                wild = route.host.startswith("*.")
+                index, host = (self._wild, route.host[2:]) if wild else (self._exact, route.host)
+                index[host] = (*index.get(host, ()), Claim(route, lendable))
+        self._places = _places(self.lendables)
+        owners: dict[str, frozenset[str]] = {}
+        for each in self.lendables:
+            owners[each.placeholder] = owners.get(each.placeholder, frozenset()) | {each.provider}
+        self.placeholders = Placeholders(owners)
+
+    def claims(self, host: str) -> tuple[Claim, ...]:
+        """The routes that name this host, exactly or by a wildcard, whatever their port and path."""
+        exact = self._exact.get(host, ())
+        wild = self._wild.get(host.partition(".")[2]) if self._wild else None
+        return exact if wild is None else exact + wild
+
+    def covering(self, authority: Authority, path: str) -> tuple[Claim, ...]:
+        """The routes of host, port and normalised path; the most specific first."""
+        port = authority.port
+        found = [c for c in self.claims(authority.host) if c.route.port == port and c.route.covers_path(path)]
+        if len(found) > 1:
+            found.sort(key=_rank, reverse=True)
+        return tuple(found)
+
+    def connections(self, provider: str) -> tuple[Lendable, ...]:
+        """Every connection of a provider."""
+        return tuple(each for each in self.lendables if each.provider == provider)
+
+    def places(self, provider: str) -> Places:
+        """Where the credentials of a provider may stand."""
+        return self._places.get(provider, NOWHERE)
+
+
+def _rank(claim: Claim) -> tuple[bool, int]:
+    exact, length = claim.route.rank
+    return bool(exact), length
+
+
+def _places(lendables: tuple[Lendable, ...]) -> dict[str, Places]:
+    headers: dict[str, set[bytes]] = {}
+    parameters: dict[str, set[str]] = {}
+    for lendable in lendables:
+        names = headers.setdefault(lendable.provider, {b"authorization"})
+        asked = parameters.setdefault(lendable.provider, set())
+        names.update(name.lower().encode() for name in lendable.credential_headers)
+        for injection in lendable.injections:
+            match injection:
+                case HeaderInjection(name=name):
+                    names.add(name.lower().encode())
+                case QueryInjection(parameter=parameter):
+                    asked.add(parameter)
+                case BasicInjection() | FixedHeader():
+                    pass  # Authorization is in the set already; a fixed header holds no secret
+    return {name: Places(frozenset(headers[name]), frozenset(parameters[name])) for name in headers}

@@ -1,0 +1,1 @@
+"""Real counterparts for the tests: authorization servers, a person, a browser, a private internet."""

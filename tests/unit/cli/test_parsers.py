@@ -1,0 +1,149 @@
+"""The two parsers and the table they share."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from authsome.cli.given import Given
+from authsome.cli.parse_fast import parse_fast
+from authsome.cli.parse_full import parse_full
+from authsome.cli.table import COMMANDS, EVERYWHERE, FLAG, NUMBER, Command
+from authsome.errors import UsageError
+
+WORDS = st.sampled_from(["notion_dcr", "a", "-", "--", "x=y", "a,b", "7", "-7", "١", "", "--help", "é", "ls", "-l"])
+FLAGS = sorted({flag for command in COMMANDS for option in command.options for flag in option.flags})
+
+
+def plain(command: Command) -> list[str]:
+    """A complete command line of that command."""
+    words = command.name.split(" ")
+    if command.rest:
+        return [*words, "--", "ls"]
+    return [*words, *(a.choices[0] if a.choices else "x" for a in command.arguments if a.required)]
+
+
+@st.composite
+def command_lines(draw: st.DrawFn) -> list[str]:
+    command = draw(st.sampled_from(COMMANDS))
+    pieces: list[str] = []
+    for _ in range(draw(st.integers(0, 6))):
+        kind = draw(st.sampled_from(["word", "own", "any"]))
+        if kind == "word":
+            pieces.append(draw(WORDS))
+            continue
+        flag = draw(st.sampled_from(FLAGS if kind == "any" else [f for o in command.options for f in o.flags]))
+        value = draw(st.sampled_from(["env", "json", "3", "name", "p=n", ""]) | WORDS)
+        pieces += draw(st.sampled_from([[flag], [flag, value], [f"{flag}={value}"], [flag + value]]))
+    for argument in command.arguments:
+        pieces.insert(draw(st.integers(0, len(pieces))), draw(st.sampled_from([*argument.choices, "word"])))
+    return [*command.name.split(" "), *pieces]
+
+
+@settings(max_examples=2000, deadline=None)
+@given(command_lines())
+def test_what_the_fast_parser_understands_click_understands_in_the_same_way(words: list[str]) -> None:
+    fast = parse_fast(words)
+    if fast is not None:
+        full = parse_full(words)
+        assert isinstance(full, Given)
+        assert full.command is fast.command
+        assert full.values == fast.values
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
+def test_the_fast_parser_understands_every_plain_command(command: Command) -> None:
+    words = plain(command)
+    for option in command.options:
+        if command.rest:
+            break
+        value = option.choices[0] if option.choices else "3"
+        words += [option.flags[-1]] if option.kind == FLAG else [option.flags[-1], value]
+    fast = parse_fast(words)
+    assert fast is not None
+    assert parse_full(words).values == fast.values  # type: ignore[union-attr]  # a Given, or this fails
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
+def test_every_command_has_help_with_an_example(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse_full([*command.name.split(" "), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Example:" in shown
+    assert f"authsome {command.name}" in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
+def test_every_command_takes_the_options_that_hold_everywhere(command: Command) -> None:
+    names = [option.name for option in command.options]
+    assert [o.name for o in EVERYWHERE] == names[-3:]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
+def test_every_command_has_a_handler(command: Command) -> None:
+    assert callable(importlib.import_module(f"authsome.cli.commands.{command.module}").run)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
+def test_every_command_is_in_the_documentation(command: Command) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+    assert f"authsome {command.name}" in page
+    for option in command.options:
+        assert option in EVERYWHERE or f"`{option.flags[-1]}" in page
+
+
+def test_no_option_takes_a_secret() -> None:
+    for command in COMMANDS:
+        for option in command.options:
+            secret = any(word in option.name for word in ("key", "token", "secret", "password"))
+            assert not secret or option.kind == FLAG
+
+
+def test_numbers_are_numbers() -> None:
+    for command in COMMANDS:
+        assert all(isinstance(o.default, int) for o in command.options if o.kind == NUMBER)
+
+
+def test_the_options_may_stand_before_the_command() -> None:
+    given = parse_full(["--json", "provider", "--quiet", "list"])
+    assert isinstance(given, Given)
+    assert given.flag("json") and given.flag("quiet") and not given.flag("no_color")
+
+
+def test_everything_after_the_command_of_a_run_belongs_to_it() -> None:
+    given = parse_fast(["run", "--only", "a", "sh", "-c", "x", "--", "--json"])
+    assert given is not None
+    assert given.many("command") == ("sh", "-c", "x", "--", "--json")
+    assert not given.flag("json")
+
+
+def test_only_the_first_double_dash_of_a_run_is_ours() -> None:
+    given = parse_fast(["run", "--", "git", "--", "--quiet"])
+    assert given is not None
+    assert given.many("command") == ("git", "--", "--quiet")
+
+
+def test_connections_list_shows_the_connected_ones() -> None:
+    given = parse_fast(["connections", "list"])
+    assert given is not None
+    assert given.flag("connected")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["get"], "missing argument 'PROVIDER'"),
+        (["get", "a", "--fiel", "x"], "no such option '--fiel'"),
+        (["gett"], "no such command 'gett'"),
+        (["run"], "missing argument 'COMMAND...'"),
+        (["log", "-n", "many"], "invalid value for '-n' / '--lines': 'many' is not a valid integer"),
+    ],
+)
+def test_a_mistake_is_explained_in_our_manner(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_full(words)
+    assert caught.value.message.startswith(message)
+    assert caught.value.hint is not None
+    assert "--help" in caught.value.hint
