@@ -6,16 +6,18 @@ $CONSENT_SHOTS: a directory that gets a picture of every page · $CHROMIUM: the 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 FLAGS = [
     "--no-sandbox",
@@ -32,6 +34,19 @@ MAX_PAGES = 20
 PATIENCE_MS = 30_000
 
 
+@contextlib.contextmanager
+def opened(program: str, ca: str | None = None) -> Iterator[Browser]:
+    """Chromium without anything that it remembers; it trusts `ca` as well."""
+    with tempfile.TemporaryDirectory() as home:
+        if ca:
+            _trust(ca, home)
+        with sync_playwright() as playwright:
+            env: dict[str, str | float | bool] = {**os.environ, "HOME": home}
+            browser = playwright.chromium.launch(executable_path=program, args=FLAGS, env=env)
+            yield browser
+            browser.close()
+
+
 @dataclass
 class Person:
     """Who they are and what they want."""
@@ -39,39 +54,28 @@ class Person:
     login: str = "alice"
     deny: str = ""
     fill: dict[str, str] = field(default_factory=dict)
-    ca: str | None = None
     shots: str | None = None
     trail: list[str] = field(default_factory=list)
 
-    def visit(self, url: str) -> tuple[str, str]:
-        """Open `url` and go on until a page asks for nothing more; returns that page's URL and text."""
-        with tempfile.TemporaryDirectory() as home:
-            os.environ["HOME"] = home
-            if self.ca:
-                _trust(self.ca, home)
-            return self._browse(url)
-
-    def _browse(self, url: str) -> tuple[str, str]:
-        with sync_playwright() as playwright:
-            program = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-            browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-            page = browser.new_page()
-            page.route("**://fonts.googleapis.com/**", lambda route: route.abort())  # oidc-provider's pages
-            moves: list[str] = []
-            page.on("framenavigated", lambda frame: moves.append(frame.url))
-            page.goto(url, wait_until="load")
-            for _ in range(MAX_PAGES):
-                before = len(moves)
-                self._look(page)
-                if not self._act(page):
-                    break
-                _await_move(page, moves, before)
-            end = page.url, page.locator("body").inner_text()
-            browser.close()
+    def visit(self, browser: Browser, url: str) -> tuple[str, str]:
+        """Open `url`, with no cookies yet, and go on until a page asks for nothing more; that page's URL and text."""
+        page = browser.new_page()
+        page.route("**://fonts.googleapis.com/**", lambda route: route.abort())  # oidc-provider's pages
+        moves: list[str] = []
+        page.on("framenavigated", lambda frame: moves.append(frame.url))
+        page.goto(url, wait_until="load")
+        for _ in range(MAX_PAGES):
+            before = len(moves)
+            self._look(page)
+            if not self._act(page):
+                break
+            _await_move(page, moves, before)
+        end = page.url, page.locator("body").inner_text()
+        page.close()
         return end
 
     def _look(self, page: Page) -> None:
-        self.trail.append(f"{page.title()} {page.url.partition('?')[0]}")
+        self.trail.append(f"{page.title()} {page.url}")
         if self.shots:
             page.screenshot(path=str(Path(self.shots) / f"{len(self.trail):02}.png"))
 
@@ -140,11 +144,11 @@ def main() -> None:
         env.get("CONSENT_LOGIN", "alice"),
         env.get("CONSENT_DENY", ""),
         json.loads(env.get("CONSENT_FILL", "{}")),
-        env.get("CONSENT_CA"),
         env.get("CONSENT_SHOTS"),
     )
     try:
-        final, text = person.visit(url)
+        with opened(env.get("CHROMIUM", "/usr/bin/chromium"), env.get("CONSENT_CA")) as browser:
+            final, text = person.visit(browser, url)
     finally:
         if log := env.get("CONSENT_LOG"):
             with open(log, "a") as file:

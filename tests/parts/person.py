@@ -188,7 +188,7 @@ class Person:
             }
             self._policy.cross_site = _relation(step.initiator, step.url) == "cross-site"
             response = client.request(step.method, step.url, data=step.form, headers=headers)
-            self.trail.append(f"{response.status_code} {step.method} {step.url.partition('?')[0]}")
+            self.trail.append(f"{response.status_code} {step.method} {step.url}")
             if not response.is_redirect:
                 return response
             target = urllib.parse.urljoin(step.url, response.headers["location"])

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import json
 import shlex
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from parts import chromium, machine, person
 from parts.browser import Browser
 from parts.canary import Canary
 from parts.client import Client
@@ -42,7 +44,7 @@ def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Browser:
 
 def browse(browser: Browser, url: str) -> None:
     """As a program opens a link: $BROWSER with the URL in place of %s."""
-    env = {"PATH": "/usr/bin:/bin", **browser.environment()}
+    env = {"PATH": "/usr/bin:/bin", "HOME": "/", **browser.environment()}
     run([url if word == "%s" else word for word in shlex.split(env["BROWSER"])], env).ok()
 
 
@@ -127,15 +129,16 @@ def test_the_http_person_sends_what_chromium_sends(listener: Listener) -> None:
             "/yes": (302, {"location": f"{listener.origin}/back"}, ""),
             "/hop": (302, {"location": f"{listener.origin}/back"}, ""),
         }
-        for start in listener.pages:
-            trails = []
-            for chromium in (False, True):
-                listener.requests.clear()
-                other.requests.clear()
-                browse(Browser(chromium=chromium), listener.origin + start)
-                both = [*listener.requests, *other.requests]
-                trails.append([told(request) for request in both if request.path != "/favicon.ico"])
-            assert trails[0] == trails[1], start
+        with chromium.opened(machine.chromium()) as browser:
+            for start in listener.pages:
+                trails = []
+                for visit in (person.Person().visit, functools.partial(chromium.Person().visit, browser)):
+                    listener.requests.clear()
+                    other.requests.clear()
+                    visit(listener.origin + start)
+                    both = [*listener.requests, *other.requests]
+                    trails.append([told(request) for request in both if request.path != "/favicon.ico"])
+                assert trails[0] == trails[1], start
 
 
 def told(request: Request) -> tuple[str, str, list[str | None]]:
@@ -219,7 +222,12 @@ def test_a_person_logs_in_at_real_servers_behind_well_known_names(internet: Fake
     }
     for host, server in served.items():
         internet.map(host, server.local)
-        env = {"PATH": "/usr/bin:/bin", **internet.trusting(), **replace(browser, ca=internet.ca).environment()}
+        env = {
+            **internet.trusting(),
+            **replace(browser, ca=internet.ca).environment(),
+            "PATH": "/usr/bin:/bin",
+            "HOME": "/",
+        }
         done = internet.run([sys.executable, str(HERE / "client.py"), server.issuer], env).ok()
         assert json.loads(done.out)["access_token"]
         assert "/token" in {entry.path for entry in internet.journal(host)}

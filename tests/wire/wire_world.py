@@ -81,6 +81,8 @@ class Wire:
 
     def close(self) -> None:
         with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)  # at once, even if another thread reads from it
+        with suppress(OSError):
             self.sock.close()
 
     def more(self) -> bytes:
@@ -211,7 +213,7 @@ class Upstream:
             sock.settimeout(TIMEOUT)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is not None:
-                sock = self._context.wrap_socket(sock, server_side=True)
+                sock = self._context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
                 self.resumed += bool(sock.session_reused)  # type: ignore[attr-defined]
         except OSError:
             sock.close()
@@ -403,7 +405,7 @@ class World:
         if name is None:
             context.check_hostname = False
         host = authority.rpartition(":")[0].strip("[]") if name == "" else name
-        return Wire(context.wrap_socket(wire.sock, server_hostname=host))
+        return Wire(context.wrap_socket(wire.sock, server_hostname=host, suppress_ragged_eofs=False))
 
 
 def lendable(

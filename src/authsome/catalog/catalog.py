@@ -126,7 +126,8 @@ class Catalog:
         try:
             stamps, self._unusable = self._folder.stamps(), None
         except Flaw as flaw:
-            stamps, self._unusable = {}, BadFile(self._folder.path.name, str(flaw))
+            self._unusable = BadFile(self._folder.path.name, str(flaw))
+            return  # what was read before stays in force: running out of descriptors must not swap definitions
         now = time.time_ns()
         seen: dict[str, _Seen] = {}
         for filename, stamp in stamps.items():

@@ -151,9 +151,13 @@ class Ledger:
     def search(self, directory: Path) -> dict[str, object]:
         """How many files stand under a directory, and in which of them a secret issued here is readable."""
         texts = [secret.reveal().encode() for secret in self._secrets()]
-        files = [path for path in sorted(directory.rglob("*")) if path.is_file() and not path.is_symlink()]
-        found = [path for path in files if any(text in path.read_bytes() for text in texts)]
-        return {"files": len(files), "found": [str(path.relative_to(directory)) for path in found]}
+        files, found = 0, []
+        for path in sorted(directory.rglob("*")):
+            content = _content(path)
+            if content is not None:
+                files += 1
+                found += [str(path.relative_to(directory))] if any(text in content for text in texts) else []
+        return {"files": files, "found": found}
 
     def _secrets(self) -> list[Secret]:
         found = [token.access_token for token in self.tokens]
@@ -164,3 +168,11 @@ class Ledger:
 def new_token() -> str:
     """256 random bits, 43 characters."""
     return secrets.token_urlsafe(32)
+
+
+def _content(path: Path) -> bytes | None:
+    """A file's bytes, None for what is none, or is gone by now: a run's files go with the run."""
+    try:
+        return path.read_bytes() if path.is_file() and not path.is_symlink() else None
+    except FileNotFoundError:
+        return None

@@ -14,8 +14,8 @@ from authsome.cli.browser import has_browser
 from authsome.demo.names import API_HOST, PROVIDER, VARIABLE
 from authsome.demo.stage import PERSON, DemoFailed, Stage
 from authsome.errors import AuthsomeError
+from authsome.model.placeholder import PLACEHOLDER
 
-PLACEHOLDER = "authsome-proxy-managed"
 TEXT_BROWSERS = {"lynx", "links", "elinks", "w3m", "www-browser"}
 
 AGENT = f"""\

@@ -86,10 +86,13 @@ class Pattern:
         node, anchored = reader.read()
         automaton = _Automaton()
         span = automaton.add(node)
-        by_char: dict[str, int] = {}
+        masks: dict[frozenset[str], int] = {}
         for position, chars in enumerate(automaton.chars):
+            masks[chars] = masks.get(chars, 0) | 1 << position
+        by_char: dict[str, int] = {}
+        for chars, mask in masks.items():
             for char in chars:
-                by_char[char] = by_char.get(char, 0) | 1 << position
+                by_char[char] = by_char.get(char, 0) | mask
         return cls(text, anchored, _tail(node), span, tuple(automaton.follow), by_char)
 
     def matches(self, text: str) -> bool:

@@ -8,6 +8,8 @@ replaced by an empty one.
 
 import logging
 import os
+import shlex
+import sys
 import time
 from pathlib import Path
 
@@ -36,11 +38,11 @@ def give_birth(settings: Settings) -> None:
             return
         lost = sqlite.traces(path)
         if lost:
-            raise _lost(path, f"{lost[0]} is there")
+            raise _lost(path, f"{lost[0]} is there", "move what is left of the old one away")
         given = rootkey.from_environment(settings)
         kept = rootkey.from_file(settings)
         if kept is not None:
-            _finish(settings, kept)
+            _finish(settings, kept, f"move {kept.where} away")
         elif given is not None:
             _make(settings, given, None)
         else:
@@ -52,7 +54,8 @@ def _with_keyring_or_file(settings: Settings) -> None:
     try:
         held = rootkey.in_keyring(account, oskeyring.probe(account))
         if held is not None:
-            _finish(settings, held)
+            forget = f"{sys.executable} -m keyring del {oskeyring.SERVICE} {shlex.quote(account)}"
+            _finish(settings, held, forget)
             return
         _make(settings, RootKey.fresh(KeySource.KEYRING, rootkey.keyring_name(account)), account)
     except oskeyring.KeyringSilent as silent:
@@ -81,12 +84,12 @@ def _make(settings: Settings, key: RootKey, account: str | None) -> None:
     _name(fresh, path)
 
 
-def _finish(settings: Settings, key: RootKey) -> None:
-    """The key was kept, the database has not got its name yet: or it is gone."""
+def _finish(settings: Settings, key: RootKey, anew: str) -> None:
+    """The key was kept, the database has not got its name yet: or it is gone, and `anew` is how to do without it."""
     path = vault_path(settings)
     fresh = _fresh(path)
     if not os.path.lexists(fresh):
-        raise _lost(path, f"{key.where} is there")
+        raise _lost(path, f"{key.where} is there", anew)
     store = Store.existing(fresh)
     try:
         identity.recall(store).sealer(key, fresh)
@@ -108,8 +111,8 @@ def _name(fresh: Path, path: Path) -> None:
         raise files.failure(path, error) from error
 
 
-def _lost(path: Path, sign: str) -> VaultError:
+def _lost(path: Path, sign: str, anew: str) -> VaultError:
     return VaultError(
         f"{path}: is missing, but {sign}: there was a vault",
-        f"restore {path.name} from a backup; to begin anew, move what is left of the old one away first",
+        f"restore {path.name} from a backup; to begin with an empty one instead: {anew}",
     )

@@ -25,8 +25,8 @@ _BESIDE = ("-wal", "-shm", "-journal")
 _WAIT = 5000  # ms
 
 RESTORE_HINT = (
-    "nothing was changed: put a backup in its place (vault.db.before-* beside it are backups), "
-    "or move vault.db and root.key away to begin anew"
+    "nothing was changed: put a backup in its place (vault.db.before-* beside it are backups) and remove "
+    "vault.db-wal, or move vault.db and root.key away to begin anew"
 )
 
 _PRAGMAS = (
@@ -162,7 +162,8 @@ def remove(path: Path) -> None:
 def traces(path: Path) -> list[str]:
     """The names of files that say that a store was here: a log, or copies made before upgrades."""
     beside = (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal"))
-    return sorted(p.name for p in (*beside, *path.parent.glob(path.name + ".before-*")) if os.path.lexists(p))
+    copies = path.parent.glob(path.name + ".before-*")
+    return sorted(p.name for p in (*beside, *copies) if os.path.lexists(p) and p.lstat().st_size)
 
 
 def _look(path: Path) -> None:
@@ -186,19 +187,25 @@ def _look(path: Path) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     # mode=rw never creates: the file was made, or looked at, by us before
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+    )
 
 
 def _connect(path: Path, building: bool) -> sqlite3.Connection:
     raw = _open(path)
-    # a damaged text must not stop the reading of its neighbours: the row's mark finds it
-    raw.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
-    for pragma in _PRAGMAS:
-        raw.execute(f"PRAGMA {pragma}").fetchall()
-    if building:  # without a log beside it, so that the finished file can be renamed
-        raw.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    else:
-        raw.execute("PRAGMA journal_mode=WAL").fetchall()
+    try:
+        # a damaged text must not stop the reading of its neighbours: the row's mark finds it
+        raw.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+        for pragma in _PRAGMAS:
+            raw.execute(f"PRAGMA {pragma}").fetchall()
+        if building:  # without a log beside it, so that the finished file can be renamed
+            raw.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        else:
+            raw.execute("PRAGMA journal_mode=WAL").fetchall()
+    except sqlite3.Error:
+        raw.close()
+        raise
     return raw
 
 

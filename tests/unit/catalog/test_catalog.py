@@ -165,6 +165,15 @@ def test_a_folder_that_is_a_file_or_a_link_is_one_problem(tmp_path: Path, custom
     assert "notion_dcr" in Catalog(plain).entries()
 
 
+def test_a_folder_that_becomes_unusable_leaves_in_force_what_was_read(catalog: Catalog, custom: Path) -> None:
+    (custom / "github.json").write_text(file(name="github"))
+    assert catalog.get("github").source is Source.CUSTOM
+    custom.rename(custom.with_name("elsewhere"))
+    custom.write_text("")
+    assert catalog.get("github").source is Source.CUSTOM
+    assert _problems(catalog) == {"providers": "not a directory"}
+
+
 def test_a_bad_bundled_file_is_a_problem_and_hides_no_other(custom: Path, tmp_path: Path) -> None:
     bundled = tmp_path / "bundled"
     bundled.mkdir()

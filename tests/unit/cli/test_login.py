@@ -65,7 +65,7 @@ class Person:
                 environment.pop(name, None)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "authsome", "login", "notion_dcr", *words],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
         )  # fmt: skip
         self.err = ""
 

@@ -142,6 +142,14 @@ def test_a_home_of_another_user_and_a_link_by_another_user_are_refused(settings,
     assert os.listdir(tmp_path / "elsewhere") == []
 
 
+@pytest.mark.parametrize("name", ["a b", "50%25", "what?mode=ro#x", "ünïcode", os.fsdecode(b"not utf-8 \xff")])
+def test_a_home_may_have_any_name(filed, tmp_path, name):
+    Vault.open(filed._replace(home=str(tmp_path / name))).close()
+    Vault.open(filed._replace(home=str(tmp_path / name))).close()
+    assert sorted(os.listdir(tmp_path / name)) == ["root.key", "vault.db"]
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_a_home_that_is_a_file_is_refused(settings, place):
     place.touch()
     with pytest.raises(VaultError, match="home: is not a directory"):

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 
 from authsome.errors import VaultError
 from authsome.settings import Settings
-from authsome.vault import files, schema
+from authsome.vault import schema
 from authsome.vault.sqlite import Store
 from authsome.vault.vault import Vault
 
@@ -38,14 +38,15 @@ def upgrade():
 @pytest.fixture
 def upgraded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The code of the next version: one revision more."""
+    first, revisions = schema.MIGRATIONS, schema.REVISIONS
 
     def install(more: str = "") -> None:
         scripts = tmp_path / "migrations"
         shutil.rmtree(scripts, ignore_errors=True)
-        shutil.copytree(schema.MIGRATIONS, scripts)
-        (scripts / "versions" / "r9999.py").write_text(NEXT.format(before=schema.REVISIONS[-1], more=more))
+        shutil.copytree(first, scripts)
+        (scripts / "versions" / "r9999.py").write_text(NEXT.format(before=revisions[-1], more=more))
         monkeypatch.setattr(schema, "MIGRATIONS", scripts)
-        monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "r9999"))
+        monkeypatch.setattr(schema, "REVISIONS", (*revisions, "r9999"))
         monkeypatch.setattr(schema, "HEAD", "r9999")
 
     return install
@@ -130,10 +131,9 @@ def test_an_upgrade_that_fails_leaves_the_vault_as_it_was(lived_in, place, upgra
 
 
 def test_an_upgrade_killed_at_any_statement_is_done_by_the_next_start(lived_in, place, upgraded):  # V18
-    upgraded(more='op.execute("INSERT INTO notes(text) VALUES (\'two\')")')
+    upgraded(more="op.execute(\"INSERT INTO notes(text) VALUES ('two')\")")
     before = tables(place)
-    whole = content(place)
-    statement = 0
+    statement, done = 0, False
     while True:
 
         def work(left: int = statement) -> None:
@@ -149,10 +149,11 @@ def test_an_upgrade_killed_at_any_statement_is_done_by_the_next_start(lived_in, 
 
         if in_child(work) == 0:
             break
-        assert tables(place) == before
+        done = done or "notes" in tables(place)
+        assert tables(place) == (sorted([*before, "notes"]) if done else before)
         statement += 1
+    assert done
     assert statement >= 8
-    assert len(whole) < len(content(place))
     vault = Vault.open(lived_in)
     assert vault.connection("mock", "default") == stored(a_connection())
     vault.close()
@@ -164,7 +165,9 @@ def test_a_vault_of_a_newer_version_is_refused_by_name_and_left_alone(lived_in, 
     with raw(place) as db:
         db.execute("UPDATE alembic_version SET version_num = 'r7777'")
     before = content(place)
-    with pytest.raises(VaultError, match=r"newer version of authsome \(revision r7777, this one knows r0001\)") as caught:
+    with pytest.raises(
+        VaultError, match=r"newer version of authsome \(revision r7777, this one knows r0001\)"
+    ) as caught:
         Vault.open(lived_in)
     assert "upgrade authsome" in caught.value.hint
     assert content(place) == before
@@ -188,24 +191,24 @@ def test_the_wrong_key_upgrades_nothing(lived_in, place, upgraded):
     assert content(place) == before
 
 
-def test_a_start_without_an_upgrade_imports_neither_alembic_nor_keyring(lived_in, place):
+def test_a_start_without_an_upgrade_imports_neither_alembic_nor_keyring(lived_in):
     program = (
         "import sys; from authsome.settings import Settings; from authsome.vault.vault import Vault;"
         f"Vault.open(Settings(home={lived_in.home!r}, root_key={lived_in.root_key!r})).close();"
-        "sys.exit(','.join(n for n in ('alembic', 'keyring', 'subprocess_') if n in sys.modules) or 0)"
+        "sys.exit(','.join(n for n in ('alembic', 'keyring') if n in sys.modules) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_warm_start_asks_little(lived_in, place, monkeypatch):
+def test_a_warm_start_asks_little(lived_in):
     """No reflection, no statement per table: what a start costs does not grow with the schema."""
-    statements: list[str] = []
-    event.listen(Engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
-    try:
-        Vault.open(lived_in).close()
-    finally:
-        event.remove(Engine, "before_cursor_execute", statements.append) if False else None
-    asked = [s for s in statements if not s.startswith("BEGIN")]
-    assert len(asked) <= 6, asked
-    assert files.__doc__
+    asked: list[str] = []
+
+    def note(*args: object) -> None:
+        asked.append(str(args[2]))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    Vault.open(lived_in).close()
+    event.remove(Engine, "before_cursor_execute", note)
+    assert len([statement for statement in asked if not statement.startswith("BEGIN")]) <= 6, asked

@@ -16,14 +16,24 @@ class End(asyncio.Protocol):
     The client's end carries the `member`, whose deadline any byte in either direction moves.
     """
 
-    __slots__ = ("_done", "_silence", "member", "other", "transport")
+    __slots__ = ("_done", "_early", "_silence", "member", "other", "transport")
 
     def __init__(self, member: Member, silence: float) -> None:
         self.member = member
         self._silence = silence
         self.transport: asyncio.Transport | None = None
         self.other: End | None = None
+        self._early: list[bytes] = []  # what came before there was another side
         self._done = False
+
+    def link(self, other: "End") -> None:
+        """Relay to the other side from now on."""
+        self.other = other
+        for data in self._early:
+            self.send_on(data)
+        self._early = []
+        if self._done:
+            self.eof_received()
 
     def data_received(self, data: bytes) -> None:
         self.member.within(self._silence)
@@ -31,7 +41,9 @@ class End(asyncio.Protocol):
 
     def send_on(self, data: bytes) -> None:
         """Write to the other side."""
-        if self.other is not None and self.other.transport is not None:
+        if self.other is None or self.other.transport is None:
+            self._early.append(data)
+        else:
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
@@ -39,7 +51,7 @@ class End(asyncio.Protocol):
         other = self.other
         self._done = True
         if other is None or other.transport is None:
-            return False
+            return True
         if other._done or not other.transport.can_write_eof():
             other.transport.close()
             return False
@@ -78,10 +90,11 @@ def join(incoming: "Incoming", connection: Outgoing, rest: bytes) -> None:
     """Relay between a client and a server that have both left HTTP. `rest` came after the server's answer."""
     member = incoming.member
     client, server = ClientEnd(member, incoming.limits.silence), End(member, incoming.limits.silence)
-    client.other, server.other = server, client
     client.transport, early = incoming.release()
     client.transport.set_protocol(client)
     server.transport = connection.hand_over(server)
+    client.link(server)
+    server.link(client)
     member.expire = member.transport.abort
     member.within(incoming.limits.silence)
     if rest:

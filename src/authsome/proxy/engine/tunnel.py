@@ -59,9 +59,10 @@ class TunnelEnd(ClientEnd):
             return
         self._server.transport = transport
         transport.set_write_buffer_limits(high=self._core.limits.buffer)
-        self._server.other, self.other = self, self._server
         self._tcp.write(ESTABLISHED)
         self.member.within(self._silence)
+        self._server.link(self)
+        self.link(self._server)
         early, self._hello = self._hello or b"", b""
         if early:
             self.data_received(early)

@@ -55,13 +55,16 @@ class Pool:
     def take(self, origin: Origin, *, careful: bool) -> Outgoing | None:
         """An idle connection. `careful` asks the kernel whether it is still open, for what cannot be sent twice."""
         shelf = self._shelves.get(origin)
-        while shelf is not None and shelf.idle:
-            connection = shelf.idle.pop()
-            self._clock.forget(connection.leg)
+        if shelf is None:
+            return None
+        for at in range(len(shelf.idle) - 1, -1, -1):
+            connection = shelf.idle[at]
+            # news may be the end, or a ticket: which of them, the event loop will find out
             if not connection.is_closing() and not (careful and _has_news(connection.descriptor)):
+                del shelf.idle[at]
+                self._clock.forget(connection.leg)
                 connection.reused = True
                 return connection
-            connection.abort()
         return None
 
     def wait(self, origin: Origin, waiter: Waiter) -> None:

@@ -230,7 +230,7 @@ def _named_connection(placeholders: Placeholders, request: Request, provider: st
             return _misplaced(f"a placeholder that does not stand for {provider}")
         if each.connection:
             names.add(each.connection)
-    if placeholders.count(request.text) != replaced or _encoded(placeholders, request.target.path + query):
+    if placeholders.count(request.text) != replaced or _in_target(placeholders, request.target.path + query):
         return _misplaced(f"a placeholder where the credential of {provider} does not go")
     if len(names) > 1:
         return Deny(400, "connection_conflict", "the request names more than one connection")
@@ -244,16 +244,16 @@ def _untouched(placeholders: Placeholders, request: Request) -> Tunnel | Deny:
     """A request without a credential goes on, unless it carries a placeholder (P3)."""
     if (
         placeholders.count(request.text)
-        or _encoded(placeholders, str(request.target))
+        or _in_target(placeholders, str(request.target))
         or any(placeholders.find_in_credential(f[2]) for f in request.fields if f[0] == b"authorization")
     ):
         return _misplaced(f"a placeholder, but no credential goes to {request.authority.host}{request.target.path}")
     return TUNNEL
 
 
-def _encoded(placeholders: Placeholders, target: str) -> bool:
-    """Whether a percent-encoded placeholder hides in it."""
-    return "%" in target and placeholders.count(unquote_to_bytes(target)) > placeholders.count(target.encode())
+def _in_target(placeholders: Placeholders, target: str) -> bool:
+    """Whether a placeholder stands in what is left of a target, percent-encoded or not."""
+    return placeholders.count(unquote_to_bytes(target) if "%" in target else target.encode()) > 0
 
 
 def _misplaced(what: str) -> Deny:

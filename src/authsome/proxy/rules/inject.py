@@ -6,7 +6,7 @@ from typing import assert_never
 from urllib.parse import quote
 
 from authsome.model.authority import Authority
-from authsome.model.injection import BasicInjection, FixedHeader, HeaderInjection, Injection, QueryInjection
+from authsome.model.injection import BasicInjection, FixedHeader, HeaderInjection, QueryInjection
 from authsome.model.secret import Secret
 from authsome.proxy.rules.decide import CHOICE_HEADER, Inject, Request, split_query
 from authsome.proxy.rules.framing import HOP_BY_HOP, RequestFraming, Unmeasured
@@ -42,8 +42,8 @@ def injected_head(request: Request, framing: RequestFraming, decision: Inject, c
     for injection in decision.lendable.injections:
         match injection:
             case HeaderInjection(name=name, prefix=prefix):
-                value = credential.reveal()
-                fields.append((b"", name.encode(), _checked(f"{prefix} {value}" if prefix else value)))
+                value = _checked(credential.reveal())
+                fields.append((b"", name.encode(), _checked(prefix) + b" " + value if prefix else value))
             case BasicInjection():
                 fields.append((b"", b"Authorization", _basic(injection, credential)))
             case QueryInjection(parameter=parameter):
@@ -101,16 +101,3 @@ def _checked(value: str) -> bytes:
     if _VALUE.fullmatch(encoded) is None:
         raise BadCredential("the credential holds a character that no header can carry")
     return encoded
-
-
-def credential_is_sendable(injections: tuple[Injection, ...], credential: Secret) -> bool:
-    """Whether a value could be put on a request in these ways; to be asked before it is kept (X38)."""
-    try:
-        for injection in injections:
-            if isinstance(injection, HeaderInjection):
-                _checked(f"{injection.prefix} {credential.reveal()}" if injection.prefix else credential.reveal())
-            elif isinstance(injection, BasicInjection):
-                _basic(injection, credential)
-    except BadCredential:
-        return False
-    return True
