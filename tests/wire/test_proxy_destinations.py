@@ -313,5 +313,3 @@ def test_another_header_takes_the_place_of_every_credential_the_child_sent(world
     (request,) = world.upstream.requests
     assert request.one("x-api-key") == world.secret
     assert not request.all("authorization")
-
-

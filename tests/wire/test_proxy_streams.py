@@ -229,7 +229,7 @@ def test_an_upstream_connection_that_died_idle_costs_no_error(world: World, meth
     for round_ in range(1, 4):
         assert wire.ask(text).status == 200
         assert len(world.upstream.requests) == round_
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # it may be closed already
             if round_ % 2:
                 world.upstream.wires[-1].sock.unwrap()  # type: ignore[attr-defined]
         world.upstream.wires[-1].close()
@@ -369,9 +369,7 @@ def test_curl_is_served(world: World) -> None:
     assert world.upstream.requests[-1].body == BLOCK * 4
     clear = subprocess.run([*common, "http://plain.mock.test/"], capture_output=True, check=True)
     assert clear.stdout == b"hello"
-    anyauth = subprocess.run(
-        [*common, "--proxy-anyauth", "https://api.mock.test/any"], capture_output=True, check=True
-    )
+    anyauth = subprocess.run([*common, "--proxy-anyauth", "https://api.mock.test/any"], capture_output=True, check=True)
     assert anyauth.stdout == b"hello"
     refused = subprocess.run([*common, "https://api.mock.test/", "-H", "Cookie: authsome-proxy-managed"],
                              capture_output=True, check=True)  # fmt: skip

@@ -453,4 +453,3 @@ def bundle_of(*pems: bytes) -> Iterator[Path]:
         file.write(b"".join(pems))
         file.flush()
         yield Path(file.name)
-

@@ -1,5 +1,6 @@
 """What the demo's servers know: the clients, codes and tokens they issued, and the requests that the API received."""
 
+import os
 import secrets
 import time
 from collections.abc import Collection
@@ -152,7 +153,8 @@ class Ledger:
         """How many files stand under a directory, and in which of them a secret issued here is readable."""
         texts = [secret.reveal().encode() for secret in self._secrets()]
         files, found = 0, []
-        for path in sorted(directory.rglob("*")):
+        # os.walk passes over a directory that vanishes meanwhile, as a run's does when the run ends
+        for path in sorted(Path(place, name) for place, _, names in os.walk(directory) for name in names):
             content = _content(path)
             if content is not None:
                 files += 1
@@ -171,7 +173,7 @@ def new_token() -> str:
 
 
 def _content(path: Path) -> bytes | None:
-    """A file's bytes, None for what is none, or is gone by now: a run's files go with the run."""
+    """A file's bytes, None for what is none (a socket, a link) or is gone by now."""
     try:
         return path.read_bytes() if path.is_file() and not path.is_symlink() else None
     except FileNotFoundError:

@@ -1,5 +1,6 @@
 """`daemon stop`: let the daemon finish what it does, and wait until it is gone."""
 
+import fcntl
 import os
 import time
 
@@ -32,16 +33,20 @@ def stop_daemon(home: str) -> int | None:
     pid = int(daemon.get("/health")["pid"])
     daemon.post("/daemon/stop")
     deadline = time.monotonic() + _SECONDS
-    while _lives(pid):
+    while _is_held(os.path.join(home, "run", "daemon.lock")):
         if time.monotonic() > deadline:
             raise DaemonUnavailable(f"the daemon (process {pid}) has not stopped yet", f"see {home}/logs/daemon.log")
-        time.sleep(0.02)
+        time.sleep(0.01)
     return pid
 
 
-def _lives(pid: int) -> bool:
+def _is_held(lock: str) -> bool:
+    """Whether a daemon still holds the lock of its home. A process id would say less: it may wait to be reaped."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        with open(lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
         return False
-    return True
+    except BlockingIOError:
+        return True
+    return False

@@ -58,18 +58,22 @@ class Asker(Protocol):
 
 
 class Outgoing(asyncio.Protocol):
-    """See the module. `ready` is done when the connection can be used; `reused` tells that it was used before."""
+    """See the module. `ready` is done when the connection can be used, `since` is when it came into the pool.
+
+    `is_used` tells that it has carried a request, `reused` that it may have died unnoticed since it was opened.
+    """
 
     __slots__ = (
         "_body", "_buffer", "_exchange", "_framing", "_interims", "_limits", "_pool", "_transport", "descriptor",
-        "leg", "origin", "ready", "reused",
+        "is_used", "leg", "origin", "ready", "reused", "since",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, descriptor: int, limits: Limits) -> None:
         self.origin = origin
         self.descriptor = descriptor
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.reused = False
+        self.reused = self.is_used = False
+        self.since = 0.0
         self.leg = Leg()
         self.leg.expire = self.close
         self._limits = limits
@@ -83,9 +87,10 @@ class Outgoing(asyncio.Protocol):
 
     # to the pool
 
-    def enter(self, pool: "Pool") -> None:
+    def enter(self, pool: "Pool", now: float) -> None:
         """Belong to a pool, which is told of the connection's end."""
         self._pool = pool
+        self.since = now
 
     @property
     def session(self) -> ssl.SSLSession | None:
@@ -109,6 +114,7 @@ class Outgoing(asyncio.Protocol):
         """Begin an exchange with the first bytes of its request."""
         self._exchange = exchange
         self._interims = 0
+        self.is_used = True
         self.write(data)
 
     def write(self, data: bytes) -> None:

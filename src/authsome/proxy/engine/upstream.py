@@ -15,6 +15,7 @@ from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.rules.address import Purpose
 
 _SESSION_LIFE = 3600.0  # a resumed session skips the certificate, so it is not used for longer
+_NEW = 3.0
 _MOST_WAITING = 1024
 
 
@@ -59,8 +60,7 @@ class Pool:
             return None
         for at in range(len(shelf.idle) - 1, -1, -1):
             connection = shelf.idle[at]
-            # news may be the end, or a ticket: which of them, the event loop will find out
-            if not connection.is_closing() and not (careful and _has_news(connection.descriptor)):
+            if not connection.is_closing() and not (careful and self._is_doubtful(connection)):
                 del shelf.idle[at]
                 self._clock.forget(connection.leg)
                 connection.reused = True
@@ -157,7 +157,7 @@ class Pool:
             raise
         shelf.opening -= 1
         shelf.open += 1
-        connection.enter(self)
+        connection.enter(self, self._clock.now)
         self._offer(connection, shelf)
 
     async def _connect(self, origin: Origin, shelf: _Shelf) -> Outgoing:
@@ -186,16 +186,20 @@ class Pool:
             raise
         return connection
 
+    def _is_doubtful(self, connection: Outgoing) -> bool:
+        """Whether an idle connection has something to read: its end, or bytes that nobody asked for.
+
+        On a new one that is only the ticket that follows a handshake; the event loop will find out.
+        """
+        if not connection.is_used and self._clock.now - connection.since < _NEW:
+            return False
+        poll = select.poll()
+        poll.register(connection.descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+
     def _keep_session(self, connection: Outgoing, shelf: _Shelf) -> None:
         """TLS 1.3 sends its ticket after the handshake, so the session is asked for after an exchange."""
         if shelf.session is None or shelf.session_at + _SESSION_LIFE / 2 < self._clock.now:
             session = connection.session
             if session is not None and session.has_ticket:
                 shelf.session, shelf.session_at = session, self._clock.now
-
-
-def _has_news(descriptor: int) -> bool:
-    """Whether an idle connection has something to read: its end, or bytes that nobody asked for."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
