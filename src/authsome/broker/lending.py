@@ -11,12 +11,11 @@ from authsome.broker.converse import converse
 from authsome.broker.fetch import Fetcher
 from authsome.broker.record import Recorder
 from authsome.broker.store import Store
-from authsome.catalog.catalog import Catalog
+from authsome.catalog.catalog import Catalog, Entry
 from authsome.errors import (
     AuthsomeError,
     CredentialMissing,
     NeedsLogin,
-    ProviderNotFound,
     StaleWrite,
     Unreachable,
     VaultError,
@@ -100,8 +99,10 @@ class Lender:
 
     def rebuild(self) -> None:
         """Make the route table anew from the connections and the provider files."""
-        now = time.time()
-        lendable = (self._lendable(held.connection, now) for held in self._held.values())
+        now, entries = time.time(), self._catalog.entries()
+        lendable = (
+            _lendable(held.connection, entries.get(held.connection.provider), now) for held in self._held.values()
+        )
         self._table = RouteTable(tuple(entry for entry in lendable if entry is not None))
 
     def lend_now(self, provider: str, connection: str) -> Secret | None:
@@ -243,21 +244,21 @@ class Lender:
             )
         return oauth
 
-    def _lendable(self, connection: Connection, now: float) -> Lendable | None:
-        try:
-            provider = self._catalog.get(connection.provider).provider
-        except ProviderNotFound:
-            return None
-        is_key = connection.credential.api_key is not None
-        return Lendable(
-            provider=connection.provider,
-            connection=connection.name,
-            is_default=connection.is_default,
-            usable=connection.status(now) is not Status.NEEDS_LOGIN,
-            routes=connection.routes,
-            injections=provider.injections(api_key=is_key),
-            placeholder=provider.placeholder or PLACEHOLDER,
-        )
+
+def _lendable(connection: Connection, entry: Entry | None, now: float) -> Lendable | None:
+    """A connection as the proxy's rules see it; None where its provider's file is gone."""
+    if entry is None:
+        return None
+    is_key = connection.credential.api_key is not None
+    return Lendable(
+        provider=connection.provider,
+        connection=connection.name,
+        is_default=connection.is_default,
+        usable=connection.status(now) is not Status.NEEDS_LOGIN,
+        routes=connection.routes,
+        injections=entry.provider.injections(api_key=is_key),
+        placeholder=entry.provider.placeholder or PLACEHOLDER,
+    )
 
 
 def client_key(connection: Connection) -> tuple[str, str] | None:

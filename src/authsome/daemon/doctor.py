@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from authsome.broker.roots import system_roots
-from authsome.catalog.catalog import Source
+from authsome.catalog.catalog import Entry, Source
 from authsome.daemon.house import House
 from authsome.daemon.processes import can_watch
-from authsome.errors import AuthsomeError
-from authsome.model.connection import Status
+from authsome.errors import AuthsomeError, UsageError
+from authsome.model.connection import Connection, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +75,25 @@ def _catalog(house: House) -> list[Check]:
 
 
 def _connections(house: House) -> list[Check]:
-    checks = []
-    for connection in house.broker.lender.connections():
-        status = connection.status(time.time())
-        entry = house.catalog.entries().get(connection.provider)
-        if status is not Status.CONNECTED:
-            hint = f"authsome login {connection.provider} --connection {connection.name}"
-            checks.append(Check(str(connection), False, status.value, hint))
-        elif entry is None:
-            checks.append(Check(str(connection), False, "its provider file is gone", "register it again, or log out"))
-        elif set(entry.provider.routes(connection.base_url)) != set(connection.routes):
-            was = ", ".join(map(str, connection.routes))
-            now = ", ".join(map(str, entry.provider.routes(connection.base_url)))
-            checks.append(
-                Check(
-                    str(connection),
-                    None,
-                    f"its file now says {now}; the login was for {was}",
-                    "log in again to change it",
-                )
-            )
-        else:
-            checks.append(Check(str(connection), True, status.value))
-    return checks
+    entries = house.catalog.entries()
+    return [_connection(each, entries.get(each.provider)) for each in house.broker.lender.connections()]
+
+
+def _connection(connection: Connection, entry: Entry | None) -> Check:
+    name, status = str(connection), connection.status(time.time())
+    if status is not Status.CONNECTED:
+        hint = f"authsome login {connection.provider} --connection {connection.name}"
+        return Check(name, False, status.value, hint)
+    if entry is None:
+        return Check(name, False, "its provider file is gone", "register it again, or log out")
+    was = ", ".join(map(str, connection.routes))
+    try:
+        now = ", ".join(map(str, entry.provider.routes(connection.base_url)))
+    except UsageError as error:
+        now = error.message
+    if now != was:
+        return Check(name, None, f"the login was for {was}; its file now says {now}", "log in again to change it")
+    return Check(name, True, status.value)
 
 
 def _roots() -> Check:

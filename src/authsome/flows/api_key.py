@@ -1,7 +1,5 @@
 """A key that the person pastes: the shortest dialogue."""
 
-import re
-
 from authsome.flows.steps import AskKey, Dialogue, Key, Outcome, Wish, ask
 from authsome.model.connection import Credential
 from authsome.model.provider import ApiKey
@@ -36,6 +34,6 @@ def problem_of(key: Secret, how: ApiKey) -> str | None:
         return f"a key has {SHORTEST} to {LONGEST} characters"
     if not all("!" <= c <= "~" for c in value):
         return "a key has no blanks, line ends or characters outside ASCII"
-    if how.key_pattern and re.fullmatch(how.key_pattern, value) is None:
+    if not how.accepts(value):
         return how.key_pattern_hint or f"the key does not have the expected form {how.key_pattern}"
     return None

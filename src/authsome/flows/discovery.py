@@ -43,7 +43,7 @@ def discover(wish: Wish) -> Dialogue[Server]:
     oauth = wish.provider.oauth
     assert oauth is not None
     written = oauth.issuer and wish.fill(oauth.issuer)
-    start = oauth.resource or f"https://{wish.provider.routes(wish.base_url)[0]}"
+    start = oauth.resource or _first_address(wish)
     found = _Resource(issuer=None, resource=None, scopes=None)
     if oauth.resource or not written:
         found = yield from _ask_resource(start)
@@ -55,6 +55,16 @@ def discover(wish: Wish) -> Dialogue[Server]:
         server = _from_file(wish, issuer)
     resource = None if oauth.resource is False else found.resource or (oauth.resource or None if found.issuer else None)
     return replace(server, resource=resource, scopes=found.scopes)
+
+
+def _first_address(wish: Wish) -> str:
+    """Where the API answers, for a file that names no resource: its first route that is one host."""
+    for route in wish.provider.routes(wish.base_url):
+        if route.is_exact:
+            return f"https://{route}"
+    raise LoginFailed(
+        f"{wish.provider.name} names no host to start from", "add oauth.issuer or oauth.resource to its file"
+    )
 
 
 def from_file(wish: Wish) -> Server:

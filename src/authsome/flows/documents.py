@@ -80,10 +80,11 @@ class Document:
         return float(value) if value > 0 else None
 
     def scopes(self, name: str, separator: str) -> tuple[str, ...] | None:
-        """Granted scopes: one string, or a list as some servers send it."""
+        """Granted scopes: one string, or a list as some servers send it. GitHub answers with commas."""
         value = self._members.get(name)
         if isinstance(value, str):
-            value = value.replace(separator, " ").split()
+            words = value.replace(separator, " ").split()
+            value = words[0].split(",") if len(words) == 1 else words
         if not isinstance(value, list):
             return None
         return tuple(v for v in value if isinstance(v, str) and _is_visible(v))

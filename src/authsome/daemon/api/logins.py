@@ -9,7 +9,6 @@ from authsome.daemon.sessions import LoginSession, pasted_query
 from authsome.errors import ConnectionNotFound, UsageError
 from authsome.flows.steps import Key, Wish
 from authsome.flows.table import FLOWS
-from authsome.model.authority import BadAuthority
 from authsome.model.names import CONNECTION
 from authsome.model.provider import Provider
 from authsome.model.secret import Secret
@@ -130,12 +129,9 @@ def _flow(provider: Provider, body: LoginBody) -> str:
 def _base_url(provider: Provider, base_url: str | None) -> str | None:
     if base_url is None:
         return None
-    try:
-        if not base_url.startswith("https://"):
-            raise BadAuthority("expected an https URL")
-        provider.routes(base_url)
-    except BadAuthority as error:
-        raise UsageError(f"--base-url: {error}", "for example https://github.example.com") from None
+    if not base_url.startswith("https://"):
+        raise UsageError("--base-url: expected an https URL", "for example https://github.example.com")
+    provider.routes(base_url)
     if "{base_url}" not in provider.model_dump_json():
         raise UsageError(f"{provider.name} has one address for everybody", "leave --base-url out")
     return base_url.rstrip("/")
