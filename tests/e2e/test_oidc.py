@@ -79,7 +79,8 @@ def test_over_https_with_a_ca_of_ones_own(cli: Cli, over_https: AuthorizationSer
     assert over_https.stats().api_ok == 1
 
 
-def test_a_ca_that_nobody_named_is_not_trusted(cli: Cli, over_https: AuthorizationServer, tmp_path: Path) -> None:  # X64
+# X64
+def test_a_ca_that_nobody_named_is_not_trusted(cli: Cli, over_https: AuthorizationServer, tmp_path: Path) -> None:
     config = cli.home.path / "config.toml"
     config.write_text("".join(line for line in config.read_text().splitlines(True) if "ca_file" not in line))
     result = cli("login", "oidc", env=Browser(ca=tmp_path / "pki" / "ca.pem").environment())

@@ -40,7 +40,7 @@ def test_a_host_header_for_another_host_is_refused(world: World) -> None:  # X02
 
 
 def test_a_server_name_for_another_host_is_refused(world: World) -> None:  # X04 P2
-    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME|unrecognized name"):
+    with pytest.raises(ssl.SSLError, match=r"UNRECOGNIZED_NAME|unrecognized name"):
         world.open(name="other.mock.test")
     assert not world.upstream.requests
     assert eventually(lambda: [e.error for e in world.house.events if isinstance(e, Denied)] == ["host_mismatch"])

@@ -403,3 +403,43 @@ def test_ipv6_destinations_are_dialled(make_world: Callable[[Options], World]) -
     assert answer.status == 200
     assert wire.ask(get("/", host="x")).body == b"hello"
     server.close()
+
+
+def test_a_client_that_asks_without_reading_is_not_served_ahead(world: World) -> None:
+    served = [0]
+
+    def pour(wire: Wire, _: Message) -> None:
+        wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {MB}\r\n\r\n".encode() + BLOCK)
+        served[0] += MB
+
+    world.upstream.handler = pour
+    wire = world.open()
+    wire.send(get("/") * 200)
+    assert _settles(served) < 40 * MB
+    for _ in range(200):
+        assert wire.message(answers="GET").body == BLOCK
+    assert wire.ask(get("/")).status == 200
+
+
+def test_an_early_answer_to_a_stalled_upload_leaves_nothing_stuck(world: World) -> None:
+    def raw(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        time.sleep(0.3)
+        wire.rest()
+
+    world.upstream.raw = raw
+    for _ in range(2):
+        wire = world.open()
+        sender = threading.Thread(target=_upload, args=(wire, 8), daemon=True)
+        sender.start()
+        assert wire.message(answers="POST").body == b"ok"
+        sender.join()
+        wire.close()
+
+
+def _upload(wire: Wire, count: int) -> None:
+    with suppress(OSError):
+        wire.send(post(count * MB))
+        for _ in range(count):
+            wire.send(BLOCK)

@@ -1,4 +1,4 @@
-"""A small world for the proxy: real sockets, real TLS, servers that record every byte, and a house with a fixed table."""
+"""A small world for the proxy: real sockets and TLS, servers that record every byte, a house with a fixed table."""
 
 import asyncio
 import base64

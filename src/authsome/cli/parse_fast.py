@@ -10,7 +10,7 @@ from authsome.cli.table import FLAG, GROUPS, MANY, NUMBER, Argument, Command, Op
 
 def parse_fast(words: list[str]) -> Given | None:
     """What the words say, if they are a complete and plain command line."""
-    if not words or "" in words:
+    if not words:
         return None
     depth = 2 if words[0] in GROUPS else 1
     command = find(" ".join(words[:depth]))
@@ -51,14 +51,14 @@ def _take(option: Option, value: str, values: dict[str, object]) -> bool:
     if option.kind == FLAG:
         values[option.name] = True
         return value == ""
-    if value == "" or value.startswith("-") or (option.choices and value not in option.choices):
+    if value.startswith("-") or (option.choices and value not in option.choices):
         return False
     if option.kind == MANY:
         before = values[option.name]
         assert isinstance(before, tuple)
         values[option.name] = (*before, value)
     elif option.kind == NUMBER:
-        if not value.isascii() or not value.isdecimal() or len(value) > 6:
+        if not value.isdecimal() or len(value) > 6:
             return False
         values[option.name] = int(value)
     else:

@@ -1,7 +1,6 @@
 """`Route`: where a credential may go: a host pattern, a port and a path prefix."""
 
 import re
-import string
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,8 +14,8 @@ REGEX = "regex:"
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()+,=:@-]+)*/?\Z")
 # Inside a country's domain these are shared by many owners: example.co.uk is an owner's, co.uk is not.
 _SHARED = frozenset({"ac", "co", "com", "edu", "go", "gob", "gov", "mil", "ne", "net", "or", "org"})
-# What `.` and the classes of a host pattern stand for: within one label, so never a dot.
-_LABEL_CHARS = frozenset(string.ascii_lowercase + string.digits + "-_")
+_DOMAIN = re.compile(r"(?<!\\)(?:\\\.[A-Za-z0-9_-]+)+\$\Z")  # how a host pattern ends: \.example\.com$
+_CAPITAL = re.compile(r"(?<!\\)[A-Z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +23,8 @@ class Route:
     """A destination of a credential.
 
     `host` is one of three kinds (P17): an exact host; `*.` and at least two labels, where the star
-    stands for one label; `regex:^…$`, a pattern of literal labels and parts of labels that ends in a
-    literal domain. `path` is a normalised prefix that ends at a segment border; `/` covers the host.
+    stands for one label; `regex:^…$`, a pattern that ends in such a domain and says which first labels
+    are meant. `path` is a normalised prefix that ends at a segment border; `/` covers the host.
     The text form (`str`, `parse`) is what a connection pins at login (P18).
     """
 
@@ -62,9 +61,10 @@ class Route:
         if authority.port != self.port:
             return False
         if self.host.startswith(WILDCARD):
-            return not authority.is_ip and authority.host.partition(".")[2] == self.host[len(WILDCARD) :]
+            return _is_one_label_below(self.host[len(WILDCARD) :], authority)
         if self.host.startswith(REGEX):
-            return not authority.is_ip and _host_pattern(self.host).matches(authority.host)
+            domain, pattern = _host_pattern(self.host)
+            return _is_one_label_below(domain, authority) and pattern.matches(authority.host)
         return authority.host == self.host
 
     def covers_path(self, path: str) -> bool:
@@ -87,21 +87,33 @@ class Route:
         return f"{host}{port}{'' if self.path == '/' else self.path}"
 
 
+def _is_one_label_below(domain: str, authority: Authority) -> bool:
+    return not authority.is_ip and authority.host.partition(".")[2] == domain
+
+
 @lru_cache(maxsize=1024)
-def _host_pattern(text: str) -> Pattern:
+def _host_pattern(text: str) -> tuple[str, Pattern]:
+    """The domain that a host pattern ends in and the pattern, which has to match in one label below it (P17)."""
+    source = text[len(REGEX) :]
     try:
-        pattern = Pattern.parse(text[len(REGEX) :], _LABEL_CHARS)
+        pattern = Pattern.parse(source)
     except BadPattern as error:
         raise BadAuthority(str(error)) from None
-    if not pattern.anchored:
+    if not source.startswith("^") or not source.endswith("$") or source.endswith("\\$"):
         raise BadAuthority("a host pattern stands between ^ and $")
-    _, dot, domain = pattern.tail.partition(".")
-    if not dot:
+    end = _DOMAIN.search(source)
+    if end is None:
         raise BadAuthority(r"a host pattern ends in a literal domain such as \.example\.com")
+    domain = end[0][2:-1].replace("\\", "")
     if normal_host(domain) != domain:
         raise BadAuthority("the domain of a host pattern is not in its plain form")
     _check_domain(domain, "a host pattern")
-    return pattern
+    label = source[: end.start()]
+    if "\\." in label:
+        raise BadAuthority("what varies in a host pattern stays within its first label")
+    if _CAPITAL.search(label):
+        raise BadAuthority("a host pattern is in lower case, as hosts are")
+    return domain, pattern
 
 
 def _check_domain(domain: str, what: str) -> None:

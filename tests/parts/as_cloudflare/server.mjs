@@ -10,7 +10,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
+import { build, stop } from 'esbuild';
 import { Miniflare } from 'miniflare';
 import { control, say } from '../control.mjs';
 
@@ -31,6 +31,7 @@ const bundle = await build({
   entryPoints: [path.join(here, 'worker.js')], absWorkingDir: here, bundle: true, write: false, format: 'esm', target: 'es2022',
   conditions: ['workerd', 'worker', 'browser'], external: ['cloudflare:*', 'node:*'], alias: { wop: lib }, logLevel: 'error',
 });
+await stop(); // the bundler's own process
 const miniflare = new Miniflare({
   host: '127.0.0.1', port: +opt.port, modules: true, script: bundle.outputFiles[0].text,
   compatibilityDate: '2026-01-01', compatibilityFlags: ['nodejs_compat', 'global_fetch_strictly_public'],

@@ -4,7 +4,7 @@ import importlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from authsome.cli.given import Given
@@ -13,7 +13,27 @@ from authsome.cli.parse_full import parse_full
 from authsome.cli.table import COMMANDS, EVERYWHERE, FLAG, NUMBER, Command
 from authsome.errors import UsageError
 
-WORDS = st.sampled_from(["notion_dcr", "a", "-", "--", "x=y", "a,b", "7", "-7", "١", "", "--help", "é", "ls", "-l"])
+ODD = st.sampled_from(
+    [
+        "",
+        "-",
+        "--",
+        "-7",
+        "007",
+        "999999",
+        "1000000",
+        "١",
+        "²",
+        "1_0",
+        " 1",
+        "--help",
+        "-h",
+        "--json=",
+        "-l",
+        "é",
+        "x=y",
+    ]
+)
 FLAGS = sorted({flag for command in COMMANDS for option in command.options for flag in option.flags})
 
 
@@ -27,22 +47,32 @@ def plain(command: Command) -> list[str]:
 
 @st.composite
 def command_lines(draw: st.DrawFn) -> list[str]:
+    """Mostly what a person means, with something odd in it now and then."""
     command = draw(st.sampled_from(COMMANDS))
     pieces: list[str] = []
-    for _ in range(draw(st.integers(0, 6))):
-        kind = draw(st.sampled_from(["word", "own", "any"]))
-        if kind == "word":
-            pieces.append(draw(WORDS))
-            continue
-        flag = draw(st.sampled_from(FLAGS if kind == "any" else [f for o in command.options for f in o.flags]))
-        value = draw(st.sampled_from(["env", "json", "3", "name", "p=n", ""]) | WORDS)
-        pieces += draw(st.sampled_from([[flag], [flag, value], [f"{flag}={value}"], [flag + value]]))
+    for option in draw(st.lists(st.sampled_from(command.options), max_size=3)):
+        flag = draw(st.sampled_from(option.flags) | st.sampled_from(FLAGS))
+        value = draw(st.sampled_from([*option.choices, "3", "name", "p=n"]) | ODD)
+        forms = [[flag], [flag, value], [f"{flag}={value}"], [flag + value]]
+        pieces += draw(st.sampled_from(forms if option.kind == FLAG else forms[1:]))
     for argument in command.arguments:
-        pieces.insert(draw(st.integers(0, len(pieces))), draw(st.sampled_from([*argument.choices, "word"])))
+        if argument.required or draw(st.booleans()):
+            place = draw(st.integers(0, len(pieces)))
+            pieces.insert(place, draw(st.sampled_from([*argument.choices, "word"]) | ODD))
+    if draw(st.booleans()):
+        pieces.insert(draw(st.integers(0, len(pieces))), draw(ODD))
+    if draw(st.booleans()) and pieces:
+        pieces.pop(draw(st.integers(0, len(pieces) - 1)))
     return [*command.name.split(" "), *pieces]
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1500, deadline=None)
+@example(["log", "-n", "999999"])
+@example(["log", "-n", "1000000"])
+@example(["log", "-n", "007"])
+@example(["log", "-n=3"])
+@example(["log", "-n3", "-f"])
+@example(["run", "--"])
 @given(command_lines())
 def test_what_the_fast_parser_understands_click_understands_in_the_same_way(words: list[str]) -> None:
     fast = parse_fast(words)

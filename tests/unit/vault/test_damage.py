@@ -160,6 +160,19 @@ def test_no_column_can_be_changed_from_outside(lived_in, place, column, value): 
     vault.close()
 
 
+@pytest.mark.parametrize("column", ["account", "issuer", "name", "token_type"])
+def test_a_text_that_is_none_spoils_its_own_row_only(lived_in, place, column):  # V08
+    with raw(place) as db:
+        db.execute(f"UPDATE connections SET {column} = CAST(x'61ff62' AS TEXT) WHERE name = 'a'")
+    vault = Vault.open(lived_in)
+    opened = vault.connections()
+    assert len(opened) == 3
+    assert all("notion_dcr/a" in p.message for p in opened.problems)
+    with pytest.raises(VaultError, match=r"^connections notion_dcr/a"):
+        vault.connection("notion_dcr", "a")
+    vault.close()
+
+
 def flips(value: object) -> Iterator[object]:
     """The value with each of its bits flipped, as far as a column can hold the result."""
     match value:

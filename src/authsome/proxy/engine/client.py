@@ -40,7 +40,6 @@ class ClientLeg(Incoming):
         live = self._authenticate(head)
         if live is None:
             return UNAUTHENTICATED
-        live.requests += 1
         try:
             if head.method == "CONNECT":
                 return self._connect(live, parse_authority(head.target), framing)
@@ -73,6 +72,7 @@ class ClientLeg(Incoming):
         if isinstance(decision, Deny):
             return Refusal.of_decision(decision)
         if not isinstance(decision, Intercepted):
+            live.requests += 1
             _, early = self.release()
             TunnelEnd(self.core, self.member, live, authority).begin(early)
             return None
@@ -98,6 +98,7 @@ class ClientLeg(Incoming):
         """Clear text to a host without a provider (X09, X10)."""
         if head.target.startswith("/"):
             return bad_request("this is a proxy: it takes CONNECT, and http:// URLs")
+        live.requests += 1
         scheme, authority, target = parse_absolute(head.target)
         self._host = authority.host
         if scheme == "https":

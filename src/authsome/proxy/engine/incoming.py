@@ -1,6 +1,7 @@
 """One HTTP/1.1 connection that a client opened: requests cut out of the bytes, one at a time, and answers written."""
 
 import asyncio
+import re
 from dataclasses import replace
 from enum import Enum
 from typing import cast
@@ -11,12 +12,14 @@ from authsome.proxy.engine.ports import Limits
 from authsome.proxy.engine.refusals import HEAD_TOO_SLOW, TOO_SLOW, Refusal, bad_request
 from authsome.proxy.engine.runs import Member
 from authsome.proxy.engine.tls import TlsLayer
-from authsome.proxy.rules.body import Body, body_of
+from authsome.proxy.rules.body import Body, ChunkedBody, body_of
+from authsome.proxy.rules.decide import known_placeholders
 from authsome.proxy.rules.framing import RequestFraming, frame_request
 from authsome.proxy.rules.head import LONGEST_HEAD, LONGEST_REQUEST_LINE, BadMessage, Field, RequestHead, RequestReader
 
 _DISCARDED = 1048576  # of the body of a refused request, before the connection is given up
 _MOST_BLANK_LINES = 8
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
 class Phase(Enum):
@@ -43,12 +46,13 @@ class Incoming(asyncio.Protocol):
         self._phase = Phase.HEAD
         self._buffer = b""
         self._body: Body | None = None
-        self._held = self._full = self._eof = self._in_head = self._advancing = self._expects = False
+        self._choked = self._held = self._full = self._eof = self._in_head = self._advancing = self._expects = False
         self._method = ""
         self._reader = RequestReader()
         self._framed: tuple[list[Field], bool, RequestFraming] | None = None
         self._keep = True
-        self._discarded = 0
+        self._discarded = self._scanned = 0
+        self.dropped_trailers: frozenset[bytes] = frozenset()  # beyond those that never pass
 
     # for a subclass
 
@@ -61,9 +65,6 @@ class Incoming(asyncio.Protocol):
 
     def refused(self, refusal: Refusal) -> None:
         """Told of each refusal."""
-
-    def check_trailers(self, body: Body) -> None:
-        """Told of the end of a request's body. Raises BadMessage."""
 
     @property
     def member(self) -> Member:
@@ -116,12 +117,16 @@ class Incoming(asyncio.Protocol):
             self._member.gone()
 
     def pause_writing(self) -> None:
+        self._choked = True
         if self.exchange is not None:
             self.exchange.client_full(True)
 
     def resume_writing(self) -> None:
+        self._choked = False
         if self.exchange is not None:
             self.exchange.client_full(False)
+        else:
+            self._advance()
 
     # from the exchange
 
@@ -140,7 +145,7 @@ class Incoming(asyncio.Protocol):
 
     def finished(self, keep: bool) -> None:
         """The answer is complete."""
-        self.exchange = None
+        self._detach()
         if self._phase is BODY:
             self._linger()
         elif self._phase is CLOSING:
@@ -153,13 +158,13 @@ class Incoming(asyncio.Protocol):
 
     def cut(self) -> None:
         """The answer ends before its time; the client must be able to tell."""
-        self.exchange = None
+        self._detach()
         self._phase = CLOSING
         self.member.transport.close()  # below TLS, so without the close_notify of a good end
 
     def fail(self, refusal: Refusal) -> None:
         """There will be no answer but this."""
-        self.exchange = None
+        self._detach()
         self._refuse(refusal)
         self._advance()
 
@@ -170,6 +175,13 @@ class Incoming(asyncio.Protocol):
         rest, self._buffer = self._buffer, b""
         return self.transport, rest
 
+    def _detach(self) -> Exchange | None:
+        """No exchange any more, and so nobody to wait for."""
+        exchange, self.exchange = self.exchange, None
+        if self._full:
+            self.hold(False)
+        return exchange
+
     # cutting requests out
 
     def _advance(self) -> None:
@@ -178,7 +190,7 @@ class Incoming(asyncio.Protocol):
             return
         self._advancing = True
         try:
-            while self._phase is HEAD and self._buffer and self._take_next():
+            while self._phase is HEAD and self._buffer and not self._choked and self._take_next():
                 pass
         finally:
             self._advancing = False
@@ -190,11 +202,11 @@ class Incoming(asyncio.Protocol):
             data = self._skip_blank_lines(data)
             if not data:
                 return False
-        end = data.find(b"\r\n\r\n", 0, LONGEST_HEAD + 4)
+        end = data.find(b"\r\n\r\n", self._scanned, LONGEST_HEAD + 4)
         if end < 0:
             self._wait_for_head(data)
             return False
-        self._in_head = False
+        self._in_head, self._scanned = False, 0
         self._buffer = b""
         self._take_request(data[: end + 4], data[end + 4 :])
         return True
@@ -206,7 +218,7 @@ class Incoming(asyncio.Protocol):
         if len(blank) > 2 * _MOST_BLANK_LINES or blank.replace(b"\r\n", b"") not in (b"", b"\r"):
             self._give_up(bad_request("the request begins with blank lines"))
             return b""
-        self._buffer = rest if rest else blank
+        self._buffer, self._scanned = rest or blank, 0
         return rest
 
     def _wait_for_head(self, data: bytes) -> None:
@@ -214,13 +226,15 @@ class Incoming(asyncio.Protocol):
             self._give_up(bad_request("the request line is longer than 16 KiB", 414))
         elif len(data) > LONGEST_HEAD:
             self._give_up(bad_request("the header block is longer than 64 KiB", 431))
-        elif data.count(b"\n") != data.count(b"\r\n"):
+        elif _BARE_LF.search(data, self._scanned):
             self._give_up(bad_request("a line does not end with CRLF"))
         elif self._eof:
             self._close()
-        elif not self._in_head:
-            self._in_head = True
-            self.member.within(self.limits.head_time)
+        else:
+            self._scanned = max(0, len(data) - 3)
+            if not self._in_head:
+                self._in_head = True
+                self.member.within(self.limits.head_time)
 
     def _take_request(self, text: bytes, rest: bytes) -> None:
         self.member.deadline = self.core.clock.now + self.limits.silence
@@ -234,8 +248,10 @@ class Incoming(asyncio.Protocol):
                 self._phase, self._buffer = ANSWER, rest
                 opened = self.open(head, framing)
             else:
-                self._phase, self._body, self._discarded = BODY, body_of(framing.length), 0
+                self._phase, self._discarded = BODY, 0
+                self.dropped_trailers = frozenset()
                 opened = self.open(head, framing)
+                self._body = body_of(framing.length, drop=self.dropped_trailers)
         except BadMessage as error:
             self._give_up(bad_request(str(error), error.status))
             return
@@ -262,8 +278,8 @@ class Incoming(asyncio.Protocol):
         self.member.deadline = self.core.clock.now + self.limits.silence
         try:
             out, rest = body.feed(data)
-            if rest is not None:
-                self.check_trailers(body)
+            if rest is not None and isinstance(body, ChunkedBody) and body.trailers:
+                self._check_trailers(body.trailers)
         except BadMessage as error:
             self._give_up(bad_request(str(error), error.status))
             return
@@ -284,6 +300,14 @@ class Incoming(asyncio.Protocol):
             self._phase = ANSWER
             exchange.sent()
 
+    def _check_trailers(self, trailers: list[Field]) -> None:
+        """A placeholder is not substituted there, so it goes nowhere (P3). Raises BadMessage."""
+        live = self.member.live
+        if live is not None:
+            known = known_placeholders(self.core.house.table(), live.terms)
+            if any(known.count(name + b":" + value) for _, name, value in trailers):
+                raise BadMessage("a trailer carries a placeholder", 403)
+
     # ending
 
     def _next(self) -> None:
@@ -296,7 +320,7 @@ class Incoming(asyncio.Protocol):
 
     def _give_up(self, refusal: Refusal) -> None:
         """Refuse what cannot be read; nothing after it is."""
-        exchange, self.exchange = self.exchange, None
+        exchange = self._detach()
         if exchange is not None:
             exchange.abandon()
             if exchange.begun:

@@ -1,7 +1,9 @@
 """The inside of a CONNECT to a routed host: every request is decided on, and those that may get a credential."""
 
 import asyncio
+import logging
 import time
+from typing import NamedTuple
 
 from authsome.errors import AuthsomeError
 from authsome.model.authority import Authority, BadAuthority
@@ -14,16 +16,26 @@ from authsome.proxy.engine.incoming import Incoming
 from authsome.proxy.engine.refusals import Refusal, bad_request, host_mismatch
 from authsome.proxy.engine.runs import LiveRun, Member
 from authsome.proxy.engine.tls import NotTls
-from authsome.proxy.rules.body import Body, ChunkedBody
 from authsome.proxy.rules.decide import Decision, Deny, Inject, Request, decide
 from authsome.proxy.rules.framing import RequestFraming
-from authsome.proxy.rules.head import BadMessage, RequestHead
-from authsome.proxy.rules.inject import BadCredential, host_field, injected_head, plain_head
+from authsome.proxy.rules.head import RequestHead
+from authsome.proxy.rules.inject import BadCredential, Outline, complete, host_field, outline, plain_head
 from authsome.proxy.rules.table import RouteTable
 from authsome.proxy.rules.target import BadTarget, Target, parse_absolute, parse_origin
 
+log = logging.getLogger(__name__)
+
 _REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
 _NOT_SENDABLE = Refusal(502, "credential_unusable", "the stored credential cannot be sent in a request")
+
+
+class _Judged(NamedTuple):
+    """A request with what was decided on it by one table; `outline` is there where it gets a credential."""
+
+    table: RouteTable
+    request: Request
+    decision: Decision
+    outline: Outline | None
 
 
 class Intercept(Incoming):
@@ -36,7 +48,7 @@ class Intercept(Incoming):
         self._origin = Origin(authority.host, authority.port)
         self._host = host_field(authority)
         self._same_hosts = {self._host.decode()}  # spellings that were found to be this host
-        self._last: tuple[RouteTable, Request, Decision] | None = None
+        self._judged: _Judged | None = None  # the last; a request that is repeated is not judged again
         self._lending: asyncio.Task[None] | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -54,13 +66,6 @@ class Intercept(Incoming):
         """As `Incoming.refused`."""
         self._denied(refusal.error)
 
-    def check_trailers(self, body: Body) -> None:
-        """As `Incoming.check_trailers`: a placeholder is not substituted there, so it goes nowhere (P3)."""
-        if isinstance(body, ChunkedBody) and body.trailers:
-            known = self.core.house.table().placeholders
-            if any(known.count(name + b"\n" + value) for _, name, value in body.trailers):
-                raise BadMessage("a trailer carries a placeholder", 403)
-
     def open(self, head: RequestHead, framing: RequestFraming) -> Exchange | Refusal | None:
         """As `Incoming.open`."""
         self._live.requests += 1
@@ -71,54 +76,66 @@ class Intercept(Incoming):
             if refusal is not None:
                 return refusal
         table = self.core.house.table()
-        last = self._last
-        if last is not None and last[0] is table and last[1].text == head.text:
-            _, request, decision = last  # the same question to the same table
-        else:
+        judged = self._judged
+        if judged is None or judged.table is not table or judged.request.text != head.text:
             try:
-                target = self._target(head.target)
+                judged = self._judged = self._judge(table, head, framing)
             except BadTarget as error:
                 return bad_request(f"the request target is refused: {error}")
-            request = Request(head.method, self._authority, target, head.fields, head.text)
-            decision = decide(table, self._live.terms, request)
-            self._last = table, request, decision
-        if isinstance(decision, Deny):
-            return Refusal.of_decision(decision)
+            except BadCredential:
+                return _NOT_SENDABLE
+        if isinstance(judged.decision, Deny):
+            return Refusal.of_decision(judged.decision)
         asked = Asked(origin=self._origin, method=head.method, http11=head.http11, framing=framing)
-        if isinstance(decision, Inject):
-            return self._inject(request, framing, decision, asked)
-        return Exchange(self, self.core.pool, asked, plain_head(request, framing, self._host))
+        if isinstance(judged.decision, Inject):
+            return self._inject(judged.request, judged.decision, judged.outline, asked)
+        return Exchange(self, self.core.pool, asked, plain_head(judged.request, framing, self._host))
 
-    def _inject(self, request: Request, framing: RequestFraming, decision: Inject, asked: Asked) -> Exchange | Refusal:
+    def _judge(self, table: RouteTable, head: RequestHead, framing: RequestFraming) -> "_Judged":
+        request = Request(head.method, self._authority, self._target(head.target), head.fields, head.text)
+        decision = decide(table, self._live.terms, request)
+        prepared = outline(request, framing, decision) if isinstance(decision, Inject) else None
+        return _Judged(table, request, decision, prepared)
+
+    def _inject(self, request: Request, decision: Inject, head: Outline | None, asked: Asked) -> Exchange | Refusal:
+        assert head is not None
         lendable = decision.lendable
+        self.dropped_trailers = decision.places.headers
         asked.answered = lambda status: self._record(request, decision, status)
         credential = self.core.house.lend_now(lendable.provider, lendable.connection)
         if credential is None:
             exchange = Exchange(self, self.core.pool, asked, None)
-            self._lending = asyncio.get_running_loop().create_task(self._lend(exchange, request, framing, decision))
+            self._lending = asyncio.get_running_loop().create_task(self._lend(exchange, decision, head))
+            self._lending.add_done_callback(lambda task: self._not_lent(exchange, task))
             return exchange
         try:
-            head = injected_head(request, framing, decision, credential)
+            return Exchange(self, self.core.pool, asked, complete(head, credential))
         except BadCredential:
             return _NOT_SENDABLE
-        return Exchange(self, self.core.pool, asked, head)
 
-    async def _lend(self, exchange: Exchange, request: Request, framing: RequestFraming, decision: Inject) -> None:
+    async def _lend(self, exchange: Exchange, decision: Inject, head: Outline) -> None:
         """The slow path: the credential has to be refreshed first."""
         lendable = decision.lendable
         try:
             credential: Secret = await self.core.house.lend(lendable.provider, lendable.connection)
-            head = injected_head(request, framing, decision, credential)
+            text = complete(head, credential)
         except AuthsomeError as error:
             refusal = Refusal.of_error(error)
         except BadCredential:
             refusal = _NOT_SENDABLE
         else:
             if self.exchange is exchange:
-                exchange.lent(head)
+                exchange.lent(text)
             return
         if self.exchange is exchange:
             exchange.not_lent(refusal)
+
+    def _not_lent(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
+        """Where lending failed for a reason that nobody foresaw, the child must not wait for ever."""
+        if not task.cancelled() and task.exception() is not None:
+            log.error("lending failed: %s", type(task.exception()).__name__)
+            if self.exchange is exchange:
+                exchange.not_lent(Refusal(500, "unexpected", "the credential could not be had", "authsome doctor"))
 
     def _check_host(self, host: str) -> Refusal | None:
         """Host must be the host of the CONNECT; HTTP/1.0 may leave it out (P2)."""

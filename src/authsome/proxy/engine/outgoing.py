@@ -236,8 +236,8 @@ class Outgoing(asyncio.Protocol):
         self._exchange = self._body = self._framing = None
         if self._transport is not None:
             self._transport.resume_reading()  # an idle connection must hear of its end
-        reusable = keep and exchange.request_is_sent()
-        if not reusable or self._pool is None:
+        idle = keep and exchange.request_is_sent() and not self._unsent()
+        if not idle or self._pool is None:
             self.close()
         else:
             self._pool.give_back(self)
@@ -248,6 +248,10 @@ class Outgoing(asyncio.Protocol):
         self.abort()
         if exchange is not None:
             exchange.broken(error)
+
+    def _unsent(self) -> int:
+        """How much of the request the server has answered without having read it."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def _leave_pool(self) -> None:
         pool, self._pool = self._pool, None

@@ -83,6 +83,6 @@ class Runs:
             self.end(run_id)
 
     def requests_of(self, run_id: str) -> int:
-        """How many requests and tunnels a run has asked for; 0 for one that is not known."""
+        """How many requests and opaque tunnels a run has asked for; 0 for one that is not known."""
         live = self._live.get(run_id)
         return live.requests if live is not None else self._ended.get(run_id, 0)

@@ -152,8 +152,10 @@ class Pool:
             if shelf.waiters:
                 shelf.waiters.popleft().unconnected(error.refusal)
             return
-        except BaseException:
+        except BaseException as error:
             shelf.opening -= 1
+            if isinstance(error, Exception) and shelf.waiters:
+                shelf.waiters.popleft().unconnected(unreachable(origin, "something unforeseen happened").refusal)
             raise
         shelf.opening -= 1
         shelf.open += 1

@@ -95,7 +95,7 @@ def decide_plain(table: RouteTable, terms: Terms, request: Request) -> Tunnel | 
             f"{host} belongs to the provider {claims[0].lendable.provider}, whose credential leaves over https only",
             f"use https://{host}",
         )
-    return _untouched(_known(table, terms), request)
+    return _untouched(known_placeholders(table, terms), request)
 
 
 def decide(table: RouteTable, terms: Terms, request: Request) -> Decision:
@@ -104,17 +104,18 @@ def decide(table: RouteTable, terms: Terms, request: Request) -> Decision:
     allowed = covering if terms.only is None else tuple(c for c in covering if c.lendable.provider in terms.only)
     if not allowed:
         gone = _gone(table, terms, request)
-        return gone or _untouched(_known(table, terms), request)
+        return gone or _untouched(known_placeholders(table, terms), request)
     first = allowed[0]
     for other in allowed[1:]:
         if other.lendable.provider != first.lendable.provider and other.route.rank == first.route.rank:
             return _ambiguous(first, other)
     provider = first.lendable.provider
     places = table.places(provider)
-    named = _named_connection(_known(table, terms), request, provider, places)
+    named = _named_connection(known_placeholders(table, terms), request, provider, places)
     if isinstance(named, Deny):
         return named
-    chosen = _choose(table, terms, provider, tuple(c.lendable for c in allowed), named)
+    candidates = tuple(c.lendable for c in allowed if c.lendable.provider == provider)
+    chosen = _choose(table, terms, provider, candidates, named)
     if isinstance(chosen, Deny):
         return chosen
     if not chosen.usable:
@@ -122,7 +123,7 @@ def decide(table: RouteTable, terms: Terms, request: Request) -> Decision:
     return Inject(chosen, places)
 
 
-def _known(table: RouteTable, terms: Terms) -> Placeholders:
+def known_placeholders(table: RouteTable, terms: Terms) -> Placeholders:
     """The placeholders that the run may hold: those of now, and those that it began with."""
     now, began = table.placeholders, terms.began.placeholders
     return now if began.texts <= now.texts else now | began

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from typing import assert_never
+from typing import NamedTuple, assert_never
 from urllib.parse import quote
 
 from authsome.model.authority import Authority
@@ -23,38 +23,66 @@ class BadCredential(ValueError):
     """A stored value that cannot stand in a request (X38)."""
 
 
+class Outline(NamedTuple):
+    """A head with a gap for the credential; it holds no secret, and serves as often as the request is repeated.
+
+    `target` lacks the query parameters that a credential replaces, `start` is the method, `fields` come before
+    the credential and `end` after it.
+    """
+
+    start: bytes
+    target: Target
+    fields: bytes
+    end: bytes
+    injections: tuple[HeaderInjection | BasicInjection | QueryInjection, ...]
+
+
 def plain_head(request: Request, framing: RequestFraming, host: bytes) -> bytes:
     """The head of a request that gets no credential. `host` is the value of the Host field."""
     fields = _forwarded(request.fields, framing, _NO_PLACES)
-    return _head(request.method, request.target, host, fields, framing)
+    start = _request_line(request.method.encode(), request.target)
+    return start + b"Host: " + host + b"\r\n" + _lines(fields) + _end(framing)
 
 
-def injected_head(request: Request, framing: RequestFraming, decision: Inject, credential: Secret) -> bytes:
-    """The head of a request with its credential: the only place where a secret becomes bytes.
-
-    Raises BadCredential.
-    """
+def outline(request: Request, framing: RequestFraming, decision: Inject) -> Outline:
+    """All of the head but the credential. Raises BadCredential for a fixed header that cannot be sent."""
     fields = _forwarded(request.fields, framing, decision.places.headers)
     target = request.target
     if decision.places.parameters and target.query:
         target = Target(target.path, split_query(target.query, decision.places.parameters)[0])
     sent = {field[0] for field in fields}
+    fixed: list[Field] = []
+    secret: list[HeaderInjection | BasicInjection | QueryInjection] = []
     for injection in decision.lendable.injections:
+        if not isinstance(injection, FixedHeader):
+            secret.append(injection)
+        elif injection.name.lower().encode() not in sent:
+            fixed.append((b"", injection.name.encode(), _checked(injection.value)))
+    return Outline(
+        request.method.encode(),
+        target,
+        b"Host: " + host_field(request.authority) + b"\r\n" + _lines(fields),
+        _lines(fixed) + _end(framing),
+        tuple(secret),
+    )
+
+
+def complete(head: Outline, credential: Secret) -> bytes:
+    """The head with the credential in it: the only place where a secret becomes bytes. Raises BadCredential."""
+    target, ours = head.target, b""
+    for injection in head.injections:
         match injection:
             case HeaderInjection(name=name, prefix=prefix):
                 value = _checked(credential.reveal())
-                fields.append((b"", name.encode(), _checked(prefix) + b" " + value if prefix else value))
+                ours += b"%b: %b\r\n" % (name.encode(), _checked(prefix) + b" " + value if prefix else value)
             case BasicInjection():
-                fields.append((b"", b"Authorization", _basic(injection, credential)))
+                ours += b"Authorization: " + _basic(injection, credential) + b"\r\n"
             case QueryInjection(parameter=parameter):
                 part = f"{quote(parameter, safe='')}={quote(credential.reveal(), safe='')}"
                 target = Target(target.path, f"{target.query}&{part}" if target.query else f"?{part}")
-            case FixedHeader(name=name, value=value):
-                if name.lower().encode() not in sent:
-                    fields.append((b"", name.encode(), _checked(value)))
             case _:
                 assert_never(injection)
-    return _head(request.method, target, host_field(request.authority), fields, framing)
+    return _request_line(head.start, target) + head.fields + ours + head.end
 
 
 def host_field(authority: Authority, default_port: int = 443) -> bytes:
@@ -69,19 +97,26 @@ def _forwarded(fields: list[Field], framing: RequestFraming, replaced: frozenset
     return [f for f in fields if f[0] not in _NOT_FORWARDED and f[0] not in replaced and f[0] not in named]
 
 
-def _head(method: str, target: Target, host: bytes, fields: list[Field], framing: RequestFraming) -> bytes:
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), str(target).encode(), host)]
-    lines += [b"%b: %b\r\n" % (name, value) for _, name, value in fields]
+def _request_line(method: bytes, target: Target) -> bytes:
+    return b"%b %b HTTP/1.1\r\n" % (method, (target.path + target.query).encode())
+
+
+def _lines(fields: list[Field]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % (name, value) for _, name, value in fields])
+
+
+def _end(framing: RequestFraming) -> bytes:
+    """What belongs to the new connection: framing, and the wish to change the protocol."""
+    end = b""
     if framing.length is Unmeasured.CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+        end += b"Transfer-Encoding: chunked\r\n"
     elif framing.sized and isinstance(framing.length, int):
-        lines.append(b"Content-Length: %d\r\n" % framing.length)
+        end += b"Content-Length: %d\r\n" % framing.length
     if framing.expects:
-        lines.append(b"Expect: 100-continue\r\n")
+        end += b"Expect: 100-continue\r\n"
     if framing.websocket:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
+        end += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    return end + b"\r\n"
 
 
 def _basic(injection: BasicInjection, credential: Secret) -> bytes:

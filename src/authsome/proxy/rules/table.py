@@ -7,8 +7,10 @@ from typing import NamedTuple
 from authsome.model.authority import Authority
 from authsome.model.injection import BasicInjection, FixedHeader, HeaderInjection, Injection, QueryInjection
 from authsome.model.placeholder import PLACEHOLDER
-from authsome.model.route import Route
+from authsome.model.route import WILDCARD, Route
 from authsome.proxy.rules.placeholders import Placeholders
+
+_MOST_SEEN = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +53,24 @@ NOWHERE = Places(frozenset(), frozenset())
 class RouteTable:
     """Every connection that can be lent. It never changes: a new one takes its place."""
 
-    __slots__ = ("_exact", "_places", "_wild", "lendables", "placeholders")
+    __slots__ = ("_exact", "_patterns", "_places", "_seen", "_wild", "lendables", "placeholders")
 
     def __init__(self, lendables: Iterable[Lendable] = ()) -> None:
         self.lendables = tuple(lendables)
         self._exact: dict[str, tuple[Claim, ...]] = {}
         self._wild: dict[str, tuple[Claim, ...]] = {}
+        self._patterns: list[Claim] = []
+        self._seen: dict[str, tuple[Claim, ...]] = {}
         for lendable in self.lendables:
             for route in lendable.routes:
-                wild = route.host.startswith("*.")
-                index, host = (self._wild, route.host[2:]) if wild else (self._exact, route.host)
-                index[host] = (*index.get(host, ()), Claim(route, lendable))
+                claim = Claim(route, lendable)
+                if route.is_exact:
+                    self._exact[route.host] = (*self._exact.get(route.host, ()), claim)
+                elif route.host.startswith(WILDCARD):
+                    domain = route.host[len(WILDCARD) :]
+                    self._wild[domain] = (*self._wild.get(domain, ()), claim)
+                else:
+                    self._patterns.append(claim)
         self._places = _places(self.lendables)
         owners: dict[str, frozenset[str]] = {}
         for each in self.lendables:
@@ -69,10 +78,20 @@ class RouteTable:
         self.placeholders = Placeholders(owners)
 
     def claims(self, host: str) -> tuple[Claim, ...]:
-        """The routes that name this host, exactly or by a wildcard, whatever their port and path."""
+        """The routes that name this host, exactly, by a wildcard or by a pattern, whatever their port and path."""
         exact = self._exact.get(host, ())
         wild = self._wild.get(host.partition(".")[2]) if self._wild else None
-        return exact if wild is None else exact + wild
+        found = exact if wild is None else exact + wild
+        return found + self._matching(host) if self._patterns else found
+
+    def _matching(self, host: str) -> tuple[Claim, ...]:
+        """The patterns that match a host; matching is linear in the host (P17), and not done at each request."""
+        found = self._seen.get(host)
+        if found is None:
+            found = tuple(c for c in self._patterns if c.route.covers_host(Authority(host, c.route.port)))
+            if len(self._seen) < _MOST_SEEN:
+                self._seen[host] = found
+        return found
 
     def covering(self, authority: Authority, path: str) -> tuple[Claim, ...]:
         """The routes of host, port and normalised path; the most specific first."""
@@ -91,9 +110,8 @@ class RouteTable:
         return self._places.get(provider, NOWHERE)
 
 
-def _rank(claim: Claim) -> tuple[bool, int]:
-    exact, length = claim.route.rank
-    return bool(exact), length
+def _rank(claim: Claim) -> tuple[int, int]:
+    return claim.route.rank
 
 
 def _places(lendables: tuple[Lendable, ...]) -> dict[str, Places]:
