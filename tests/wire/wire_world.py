@@ -183,7 +183,8 @@ class Upstream:
 
     def __init__(self, context: ssl.SSLContext | None, address: str = "127.0.0.1") -> None:
         self._context = context
-        self._socket = socket.create_server((address, 0), backlog=256)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._socket = socket.create_server((address, 0), family=family, backlog=256)
         self.port = int(self._socket.getsockname()[1])
         self.address = f"{address}:{self.port}"
         self.requests: list[Message] = []

@@ -258,6 +258,7 @@ def _lendable(connection: Connection, entry: Entry | None, now: float) -> Lendab
         routes=connection.routes,
         injections=entry.provider.injections(api_key=is_key),
         placeholder=entry.provider.placeholder or PLACEHOLDER,
+        credential_headers=(entry.provider.api_key.header_name,) if entry.provider.api_key else (),
     )
 
 

@@ -9,7 +9,6 @@ class Run:
 
     `pid` and `process_started` (clock ticks since boot) name one process beyond doubt.
     `only` limits the run to some providers; `choices` pins a connection per provider.
-    `hosts` are the routed host patterns it began with: they stay intercepted to its end.
     """
 
     id: str
