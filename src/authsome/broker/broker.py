@@ -1,5 +1,6 @@
 """The verbs on connections: resolve, adopt, export, log out, revoke, choose the default."""
 
+import logging
 import time
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from authsome.errors import (
     NeedsLogin,
     ProviderNotFound,
     StaleWrite,
+    VaultError,
 )
 from authsome.flows.documents import origin
 from authsome.flows.steps import Fetch, Outcome, Wish
@@ -26,6 +28,8 @@ from authsome.model.connection import Client, Connection, Credential, Status
 from authsome.model.event import ClientRegistered, Exported, LoggedIn, LoggedOut
 from authsome.model.provider import Provider
 from authsome.model.secret import Secret
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +106,13 @@ class Broker:
             )
 
     async def find_client(self, issuer: str, redirect_uri: str) -> Client | None:
-        """The client kept for an authorization server."""
-        return await self.store(lambda vault: vault.client(issuer, redirect_uri))
+        """The client kept for an authorization server; one that cannot be opened is given up, to be made anew."""
+        try:
+            return await self.store(lambda vault: vault.client(issuer, redirect_uri))
+        except VaultError as error:
+            log.error("a client is forgotten: %s", error.message)
+            await self.store(lambda vault: vault.delete_client(issuer, redirect_uri))
+            return None
 
     async def keep_client(self, provider: str, client: Client, replaces: Client | None) -> Client | None:
         """Seal a client and return the one in force: a concurrent login that kept one first wins."""
@@ -140,6 +149,8 @@ class Broker:
 
     async def _put(self, fresh: Connection) -> Connection:
         """Insert, or replace what is there; a refresh that came in between only costs one more try."""
+        if fresh.key in self.lender.damaged:  # nothing can be read from it: the new one takes its place
+            await self.store(lambda vault: vault.delete_connection(*fresh.key))
         for _ in range(3):
             there = await self.store(lambda vault: vault.connection(*fresh.key))
             try:
@@ -199,15 +210,18 @@ class Broker:
 
     async def logout(self, provider: str, name: str | None) -> Farewell:
         """Revoke as far as the provider lets us, then delete whatever came of it (O33)."""
+        if name is not None and (provider, name) in self.lender.damaged:
+            return await self._forget(provider, name, False, "it could not be read, so nothing was revoked")
         connection = self.resolve(provider, name)
         revoked, detail = await self._revoke(connection)
-        await self.store(lambda vault: vault.delete_connection(*connection.key))
-        self.lender.drop(connection.key)
+        return await self._forget(provider, connection.name, revoked, detail)
+
+    async def _forget(self, provider: str, name: str, revoked: bool | None, detail: str) -> Farewell:
+        await self.store(lambda vault: vault.delete_connection(provider, name))
+        self.lender.drop((provider, name))
         await self.reload(provider)
-        self.recorder.record(
-            LoggedOut(at=time.time(), provider=provider, connection=connection.name, revoked=revoked is True)
-        )
-        return Farewell(connection=connection.name, revoked=revoked, detail=detail)
+        self.recorder.record(LoggedOut(at=time.time(), provider=provider, connection=name, revoked=revoked is True))
+        return Farewell(connection=name, revoked=revoked, detail=detail)
 
     async def revoke(self, provider: str) -> tuple[list[Farewell], bool, str]:
         """Log every connection of a provider out and give its client up: (farewells, deleted, detail)."""

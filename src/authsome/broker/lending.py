@@ -61,10 +61,13 @@ class Lender:
         self._refreshing: dict[Key, asyncio.Task[None]] = {}
         self._unsaved: dict[Key, asyncio.Task[None]] = {}
         self._table = RouteTable(())
+        self.damaged: dict[Key, str] = {}
 
     async def load(self) -> None:
-        """Read all connections from the vault."""
-        self._held = {c.key: _hold(c) for c in await self._store(lambda vault: vault.connections())}
+        """Read all connections from the vault; those that cannot be opened are named in `damaged`."""
+        rows = await self._store(lambda vault: vault.connections())
+        self._held = {c.key: _hold(c) for c in rows}
+        self.damaged = {(problem.row[0], problem.row[1]): problem.message for problem in rows.problems}
         self.rebuild()
 
     def connections(self) -> list[Connection]:
@@ -79,6 +82,7 @@ class Lender:
     def put(self, connections: Iterable[Connection]) -> None:
         """Take stored connections over, newer over older only (P27); the default is not part of a version."""
         for connection in connections:
+            self.damaged.pop(connection.key, None)
             held = self._held.get(connection.key)
             if held is None or held.connection.version < connection.version:
                 self._held[connection.key] = _hold(connection)
@@ -89,6 +93,7 @@ class Lender:
     def drop(self, key: Key) -> None:
         """Forget one; the very next request no longer gets it (X70)."""
         self._held.pop(key, None)
+        self.damaged.pop(key, None)
         self.rebuild()
 
     # ── what the proxy asks ────────────────────────────────────────────────────────────────

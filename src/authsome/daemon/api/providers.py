@@ -52,6 +52,10 @@ async def all_of_them(house: Here) -> dict[str, object]:
             }
         )
     problems = [{"path": bad.path, "message": bad.message} for bad in house.catalog.problems()]
+    problems += [
+        {"path": f"{provider}/{name}", "message": message}
+        for (provider, name), message in house.broker.lender.damaged.items()
+    ]
     return {"providers": shown, "problems": problems}
 
 

@@ -12,6 +12,7 @@ from authsome.proxy.engine.relay import join
 from authsome.proxy.engine.upstream import Pool
 from authsome.proxy.rules.framing import NOT_ANSWERED, RequestFraming, ResponseFraming, Unmeasured
 from authsome.proxy.rules.head import BadMessage, ResponseHead
+from authsome.proxy.rules.scrub import Passage, coding_of, overwrite
 
 if TYPE_CHECKING:
     from authsome.proxy.engine.incoming import Incoming
@@ -21,17 +22,24 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "QUERY", "PR
 _REPLAYABLE = 65536
 
 _FRAMING = frozenset({b"content-length"})
+_NONE: frozenset[bytes] = frozenset()
+# what no longer fits a body that was decoded on its way
+_CODED = frozenset({b"content-encoding", b"content-length", b"content-md5", b"digest", b"content-digest"})
 
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
-    """What an exchange needs to know of its request. `answered` is told the status of the final answer."""
+    """What an exchange needs to know of its request. `answered` is told the status of the final answer.
+
+    `needles` are the forms of the injected credential that are taken out of the answer (P6).
+    """
 
     origin: Origin
     method: str
     http11: bool
     framing: RequestFraming
     answered: Callable[[int], None] | None = None
+    needles: tuple[bytes, ...] = ()
 
 
 class Exchange:
@@ -44,6 +52,7 @@ class Exchange:
     __slots__ = (
         "_answered", "_asked", "_begun", "_client_gone", "_connection", "_head", "_held", "_held_size", "_incoming",
         "_pool", "_replay", "_retried", "_sent", "_started", "_timer", "_waiting", "decode_chunks", "keep", "method",
+        "passage",
     )  # fmt: skip
 
     def __init__(self, incoming: "Incoming", pool: Pool, asked: Asked, head: bytes | None) -> None:
@@ -52,6 +61,7 @@ class Exchange:
         self._asked = asked
         self.method = asked.method
         self.decode_chunks = not asked.http11
+        self.passage: Passage | None = None
         self.keep = asked.framing.keep_alive
         self._connection: Outgoing | None = None
         self._head = head
@@ -166,7 +176,7 @@ class Exchange:
                 return
             self._stop_timer()
         if self._asked.http11:
-            self._incoming.answer(_status_line(head) + _fields(head, frozenset()) + b"\r\n")
+            self._incoming.answer(self._plain_head(head) + b"\r\n")
 
     def switched(self, head: ResponseHead, rest: bytes) -> None:
         """As `Asker.switched`: from here on bytes are relayed, and nothing is injected (X43)."""
@@ -175,22 +185,23 @@ class Exchange:
             raise BadMessage("the server changed the protocol without being asked", 502)
         connection, self._connection = self._connection, None
         self._note(101)
-        line = _status_line(head) + _fields(head, frozenset())
-        self._incoming.answer(line + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        self._incoming.answer(self._plain_head(head) + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         join(self._incoming, connection, rest)
 
     def begin(self, head: ResponseHead, framing: ResponseFraming) -> bytes:
         """As `Asker.begin`."""
+        passage, chunked = self._prepare_body(head, framing)
+        decoded = passage is not None and passage.decodes
         self._replay = None
         self._begun = True
         self._stop_timer()
         self._note(head.status)
-        if framing.verbatim and self._asked.http11 and self.keep and self._sent:
-            return head.text
-        lines = [_status_line(head), _fields(head, framing.named - _FRAMING)]
-        if framing.length is Unmeasured.CHUNKED and not self.decode_chunks:
+        if framing.verbatim and self._asked.http11 and self.keep and self._sent and not decoded:
+            return overwrite(head.text, self._asked.needles)
+        lines = [_status_line(head), _fields(head, framing.named - _FRAMING | (_CODED if decoded else _NONE))]
+        if chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
-        elif isinstance(framing.length, Unmeasured):
+        elif isinstance(framing.length, Unmeasured) or decoded:
             self.keep = False
         if self._asked.framing.expects and not self._sent:
             self.keep = False  # nobody knows whether the client will still send its body
@@ -199,7 +210,18 @@ class Exchange:
         elif not self._asked.http11:
             lines.append(b"Connection: keep-alive\r\n")
         lines.append(b"\r\n")
-        return b"".join(lines)
+        return overwrite(b"".join(lines), self._asked.needles)
+
+    def _prepare_body(self, head: ResponseHead, framing: ResponseFraming) -> tuple[Passage | None, bool]:
+        """What the body goes through, and whether the client gets it chunked. Raises BadMessage."""
+        http11 = self._asked.http11
+        chunked = framing.length is Unmeasured.CHUNKED and http11
+        if self._asked.needles and framing.length != 0:
+            coding = coding_of(head.fields)
+            chunked = chunked or (bool(coding) and http11)
+            self.decode_chunks = True
+            self.passage = Passage(self._asked.needles, coding=coding, chunked=chunked)
+        return self.passage, chunked
 
     def deliver(self, data: bytes) -> None:
         """As `Asker.deliver`."""
@@ -236,6 +258,9 @@ class Exchange:
         self._incoming.hold(full)
 
     # in between
+
+    def _plain_head(self, head: ResponseHead) -> bytes:
+        return overwrite(_status_line(head) + _fields(head, _NONE), self._asked.needles)
 
     def _keep_for_replay(self, data: bytes) -> None:
         assert self._replay is not None

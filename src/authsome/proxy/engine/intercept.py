@@ -20,6 +20,7 @@ from authsome.proxy.rules.decide import Decision, Deny, Inject, Request, decide
 from authsome.proxy.rules.framing import RequestFraming
 from authsome.proxy.rules.head import RequestHead
 from authsome.proxy.rules.inject import BadCredential, Outline, complete, host_field, outline, plain_head
+from authsome.proxy.rules.scrub import needles_of
 from authsome.proxy.rules.table import RouteTable
 from authsome.proxy.rules.target import BadTarget, Target, parse_absolute, parse_origin
 
@@ -50,6 +51,7 @@ class Intercept(Incoming):
         self._same_hosts = {self._host.decode()}  # spellings that were found to be this host
         self._judged: _Judged | None = None  # the last; a request that is repeated is not judged again
         self._lending: asyncio.Task[None] | None = None
+        self._scrubbed: tuple[Secret, object, tuple[bytes, ...]] | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         if isinstance(exc, NotTls):
@@ -105,19 +107,28 @@ class Intercept(Incoming):
         credential = self.core.house.lend_now(lendable.provider, lendable.connection)
         if credential is None:
             exchange = Exchange(self, self.core.pool, asked, None)
-            self._lending = asyncio.get_running_loop().create_task(self._lend(exchange, decision, head))
+            self._lending = asyncio.get_running_loop().create_task(self._lend(exchange, decision, head, asked))
             self._lending.add_done_callback(lambda task: self._not_lent(exchange, task))
             return exchange
+        asked.needles = self._needles(head, credential)
         try:
             return Exchange(self, self.core.pool, asked, complete(head, credential))
         except BadCredential:
             return _NOT_SENDABLE
 
-    async def _lend(self, exchange: Exchange, decision: Inject, head: Outline) -> None:
+    def _needles(self, head: Outline, credential: Secret) -> tuple[bytes, ...]:
+        """What must not come back; the same for every request until the credential changes."""
+        kept = self._scrubbed
+        if kept is None or kept[0] is not credential or kept[1] is not head.injections:
+            kept = self._scrubbed = credential, head.injections, needles_of(head.injections, credential)
+        return kept[2]
+
+    async def _lend(self, exchange: Exchange, decision: Inject, head: Outline, asked: Asked) -> None:
         """The slow path: the credential has to be refreshed first."""
         lendable = decision.lendable
         try:
             credential: Secret = await self.core.house.lend(lendable.provider, lendable.connection)
+            asked.needles = self._needles(head, credential)
             text = complete(head, credential)
         except AuthsomeError as error:
             refusal = Refusal.of_error(error)

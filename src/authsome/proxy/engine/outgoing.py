@@ -8,9 +8,10 @@ from authsome.proxy.engine.clock import Leg
 from authsome.proxy.engine.dial import Origin
 from authsome.proxy.engine.ports import Limits
 from authsome.proxy.engine.tls import TlsLayer
-from authsome.proxy.rules.body import Body, EndlessBody, body_of
+from authsome.proxy.rules.body import Body, ChunkedBody, EndlessBody, body_of
 from authsome.proxy.rules.framing import ResponseFraming, frame_response
 from authsome.proxy.rules.head import LONGEST_HEAD, BadMessage, ResponseHead, read_response
+from authsome.proxy.rules.scrub import Passage
 
 if TYPE_CHECKING:
     from authsome.proxy.engine.upstream import Pool
@@ -23,6 +24,7 @@ class Asker(Protocol):
 
     method: str
     decode_chunks: bool
+    passage: Passage | None
 
     def interim(self, head: ResponseHead) -> None:
         """A 1xx answer that is not the last."""
@@ -33,7 +35,7 @@ class Asker(Protocol):
         ...
 
     def begin(self, head: ResponseHead, framing: ResponseFraming) -> bytes:
-        """The final answer's head; what the client gets of it."""
+        """The final answer's head; what the client gets of it. Sets `passage` and `decode_chunks` for its body."""
         ...
 
     def deliver(self, data: bytes) -> None:
@@ -166,6 +168,8 @@ class Outgoing(asyncio.Protocol):
     def eof_received(self) -> bool:
         exchange = self._exchange
         if exchange is not None and isinstance(self._body, EndlessBody):
+            if exchange.passage is not None:
+                exchange.deliver(exchange.passage.finish())
             self._finish(exchange, keep=False)
         else:
             self._break(None)
@@ -225,6 +229,10 @@ class Outgoing(asyncio.Protocol):
 
     def _take_body(self, exchange: Asker, body: Body, first: bytes, data: bytes) -> None:
         out, rest = body.feed(data)
+        if exchange.passage is not None:
+            out = exchange.passage.feed(out)
+            if rest is not None:
+                out += exchange.passage.finish(body.trailers if isinstance(body, ChunkedBody) else ())
         if first or out:
             exchange.deliver(first + out if first else out)
         if rest is not None:

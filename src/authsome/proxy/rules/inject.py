@@ -17,6 +17,7 @@ from authsome.proxy.rules.target import Target
 _NOT_FORWARDED = HOP_BY_HOP | {b"host", b"content-length", b"expect", CHOICE_HEADER}
 _VALUE = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
 _NO_PLACES: frozenset[bytes] = frozenset()
+_ACCEPT_ENCODING = frozenset({b"accept-encoding"})
 
 
 class BadCredential(ValueError):
@@ -45,8 +46,11 @@ def plain_head(request: Request, framing: RequestFraming, host: bytes) -> bytes:
 
 
 def outline(request: Request, framing: RequestFraming, decision: Inject) -> Outline:
-    """All of the head but the credential. Raises BadCredential for a fixed header that cannot be sent."""
-    fields = _forwarded(request.fields, framing, decision.places.headers)
+    """All of the head but the credential. Raises BadCredential for a fixed header that cannot be sent.
+
+    The answer is asked for in no coding, because it is searched for the credential (P6).
+    """
+    fields = _forwarded(request.fields, framing, decision.places.headers | _ACCEPT_ENCODING)
     target = request.target
     if decision.places.parameters and target.query:
         target = Target(target.path, split_query(target.query, decision.places.parameters)[0])
@@ -61,7 +65,7 @@ def outline(request: Request, framing: RequestFraming, decision: Inject) -> Outl
     return Outline(
         request.method.encode(),
         target,
-        b"Host: " + host_field(request.authority) + b"\r\n" + _lines(fields),
+        b"Host: " + host_field(request.authority) + b"\r\n" + _lines(fields) + b"Accept-Encoding: identity\r\n",
         _lines(fixed) + _end(framing),
         tuple(secret),
     )

@@ -5,14 +5,19 @@ an end that could be the beginning of a value is held back until more comes. Tra
 """
 
 import base64
+import zlib
 from collections.abc import Iterable
 from urllib.parse import quote
 
 from authsome.model.injection import BasicInjection, FixedHeader, HeaderInjection, Injection, QueryInjection
 from authsome.model.secret import Secret
+from authsome.proxy.rules.head import BadMessage, Field
 
 SHORTEST = 8  # shorter values would be found in ordinary text (X63)
 _MARK = b"[redacted]"
+_CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate"})
+_ANY_WINDOW = zlib.MAX_WBITS | 32  # gzip and zlib, told apart by their heads
+_MOST_INFLATED = 32 << 20  # out of one piece of at most some hundred KiB
 
 
 def needles_of(injections: Iterable[Injection], credential: Secret) -> tuple[bytes, ...]:
@@ -41,29 +46,70 @@ def overwrite(data: bytes, needles: tuple[bytes, ...]) -> bytes:
     return data
 
 
-class Scrubber:
-    """Overwrites values in a body that comes in pieces."""
+class Passage:
+    """What a body goes through on its way to the child: decoded, overwritten, chunked anew as is called for.
 
-    __slots__ = ("_held", "_needles")
+    `coding` is gzip, deflate or nothing. `chunked` frames what comes out; without it the caller does.
+    """
 
-    def __init__(self, needles: tuple[bytes, ...]) -> None:
+    __slots__ = ("_chunked", "_held", "_inflate", "_needles")
+
+    def __init__(self, needles: tuple[bytes, ...], *, coding: bytes = b"", chunked: bool = False) -> None:
         self._needles = needles
         self._held = b""
+        self._inflate = zlib.decompressobj(_ANY_WINDOW) if coding else None
+        self._chunked = chunked
+
+    @property
+    def decodes(self) -> bool:
+        """Whether the body that comes out has another length than the one that goes in."""
+        return self._inflate is not None
 
     def feed(self, data: bytes) -> bytes:
-        """What can be passed on now."""
+        """What of a piece can be passed on now. Raises BadMessage for what cannot be decoded, or decodes too well."""
+        if self._inflate is not None:
+            data = _inflated(self._inflate, data)
         if self._held:
             data, self._held = self._held + data, b""
         data = overwrite(data, self._needles)
         open_end = max((_open_end(data, needle) for needle in self._needles), default=0)
         if open_end:
             data, self._held = data[:-open_end], data[-open_end:]
-        return data
+        return self._framed(data)
 
-    def finish(self) -> bytes:
-        """What was held back at the end of the body: no whole value came of it."""
+    def finish(self, trailers: Iterable[Field] = ()) -> bytes:
+        """What is left at the end of the body, and the trailers where it is chunked."""
         held, self._held = self._held, b""
-        return held
+        if not self._chunked:
+            return held
+        end = b"".join([b"%b: %b\r\n" % (name, value) for _, name, value in trailers])
+        return self._framed(held) + b"0\r\n" + overwrite(end, self._needles) + b"\r\n"
+
+    def _framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
+
+
+def coding_of(fields: Iterable[Field]) -> bytes:
+    """The one coding of an answer, if it has one. Raises BadMessage (502) for one that cannot be read.
+
+    Requests with a credential ask for none; some servers answer with a stored coding all the same.
+    """
+    codings = [value.strip().lower() for name, _, value in fields if name == b"content-encoding"]
+    if codings in ([], [b"identity"], [b""]):
+        return b""
+    if len(codings) > 1 or codings[0] not in _CODINGS:
+        raise BadMessage("the server used a content coding that was not asked for", 502)
+    return codings[0]
+
+
+def _inflated(inflate: "zlib._Decompress", data: bytes) -> bytes:
+    try:
+        out = inflate.decompress(data, _MOST_INFLATED)
+    except zlib.error:
+        raise BadMessage("the server's answer is not in the coding that it names", 502) from None
+    if inflate.unconsumed_tail:
+        raise BadMessage("the server's answer grows out of all proportion when it is decoded", 502)
+    return out
 
 
 def _open_end(data: bytes, needle: bytes) -> int:
