@@ -72,12 +72,17 @@ def _group(name: str) -> click.Group:
         name + " ",
         name=name,
         help=GROUPS[name],
+        epilog=f"\b\nExample:\n  {_first_example(name)}",
         params=[_option(option) for option in EVERYWHERE],
         callback=click.pass_context(lambda ctx, **values: _remember(ctx, values)),
         context_settings=_SETTINGS,
         no_args_is_help=False,
         invoke_without_command=True,
     )
+
+
+def _first_example(group: str) -> str:
+    return next(command.example for command in COMMANDS if command.name.startswith(group + " "))
 
 
 def _remember(ctx: click.Context, values: dict[str, object]) -> int:

@@ -81,10 +81,15 @@ class Route:
         """More specific routes have the greater rank: exact host, wildcard, pattern; then the longer path."""
         return (2 if self.is_exact else 1 if self.host.startswith(WILDCARD) else 0, len(self.path))
 
-    def __str__(self) -> str:
+    @property
+    def netloc(self) -> str:
+        """Host and port as in a URL; the port only where it is not 443."""
         port = "" if self.port == 443 else f":{self.port}"
         host = f"[{self.host}]" if self.is_exact and ":" in self.host else self.host
-        return f"{host}{port}{'' if self.path == '/' else self.path}"
+        return host + port
+
+    def __str__(self) -> str:
+        return f"{self.netloc}{'' if self.path == '/' else self.path}"
 
 
 def _is_one_label_below(domain: str, authority: Authority) -> bool:

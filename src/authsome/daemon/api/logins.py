@@ -6,7 +6,7 @@ from authsome.daemon.api.callers import OWNER_ONLY, Here
 from authsome.daemon.api.shapes import Body, session_json
 from authsome.daemon.house import House
 from authsome.daemon.sessions import LoginSession, pasted_query
-from authsome.errors import ConnectionNotFound, UsageError
+from authsome.errors import CallbackRefused, ConnectionNotFound, UsageError
 from authsome.flows.steps import Key, Wish
 from authsome.flows.table import FLOWS
 from authsome.model.names import CONNECTION
@@ -81,7 +81,10 @@ async def paste(number: str, body: CallbackBody, house: Here) -> dict[str, objec
     """Take a redirect URL that the person pasted into the terminal."""
     session = _session(number, house)
     query = pasted_query(body.url, house.settings.redirect_uri)
-    taken = house.sessions.take_callback(query, cookies=None)
+    try:
+        taken = house.sessions.take_callback(query, cookies=None)
+    except CallbackRefused as error:
+        raise UsageError(error.message, "paste the address at which the browser ended for this very login") from None
     if taken is not session:
         raise UsageError("that address belongs to another login")
     return _shown(session, house)

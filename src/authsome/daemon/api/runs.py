@@ -48,7 +48,7 @@ async def start(body: RunBody, house: Here, pid: Pid) -> dict[str, object]:
         "directory": str(directory),
         "ca_bundle": str(directory / "ca.pem"),
         "placeholders": {name: value for c in lent for name, value in _placeholders(house, c).items()},
-        "hosts": sorted({route.host for c in lent for route in c.routes}),
+        "hosts": sorted({route.netloc for c in lent for route in c.routes}),
     }
 
 
