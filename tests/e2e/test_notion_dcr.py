@@ -211,3 +211,15 @@ def test_logout_revokes_and_forgets(
     cli("daemon", "stop").ok()
     stored = b"".join(p.read_bytes() for p in cli.home.path.iterdir() if p.is_file())
     assert canary.secret.encode() not in stored
+
+
+def test_an_account_that_logs_in_again_ends_its_older_grant_and_that_is_said(
+    cli: Cli, net: FakeNet, notion: AuthorizationServer, person: Browser
+) -> None:  # O27: this server keeps one grant for an account and a client
+    login(cli, person)
+    login(cli, person, "--connection", "again")
+    answer = cli("run", "--", "curl", "-sS", "-w", "%{http_code}", f"{MCP}/plain").ok().out
+    assert answer.endswith("401") and "authsome login notion_dcr" in answer
+    assert cli("get", "notion_dcr", "--field", "status").ok().out == "needs_login\n"
+    assert cli("get", "notion_dcr", "--connection", "again", "--field", "status").ok().out == "connected\n"
+    login(cli, person)  # and it is mended without --force

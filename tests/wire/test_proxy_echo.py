@@ -1,7 +1,6 @@
 """What a provider echoes: the credential does not come back to the program that it was lent to (P6, X60, X62)."""
 
 import gzip
-import threading
 from urllib.parse import quote
 
 import pytest
@@ -76,24 +75,6 @@ def test_an_answer_that_ends_with_its_connection_is_searched_too(world: World) -
     answer = world.open().ask(get("/"))
     secret = token(world.upstream.requests[0])
     assert secret not in answer.body and answer.body.endswith(b" and " + secret[:4])
-
-
-def test_events_come_as_they_are_sent(world: World) -> None:  # X62
-    go_on = threading.Event()
-
-    def stream(wire: Wire, _: Message) -> None:
-        wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        wire.send(b"b\r\ndata: one\n\n\r\n")
-        assert go_on.wait(10)
-        wire.send(b"b\r\ndata: two\n\n\r\n0\r\n\r\n")
-
-    world.upstream.handler = stream
-    wire = world.open()
-    wire.send(get("/"))
-    chunks = wire.chunks(wire.head())
-    assert next(chunks) == b"data: one\n\n"  # while the server waits
-    go_on.set()
-    assert b"".join(chunks) == b"data: two\n\n"
 
 
 def test_what_is_not_injected_is_not_touched(world: World) -> None:

@@ -240,6 +240,8 @@ class House:
         self.credentials: dict[tuple[str, str], Secret | AuthsomeError] = {}
         self.slow = False  # whether lending has to wait
         self.lent = 0
+        self.renewed: Secret | AuthsomeError | None = None  # what comes in place of a refused credential
+        self.renewals = 0
         self.events: list[Event] = []
 
     def table(self) -> RouteTable:
@@ -259,6 +261,19 @@ class House:
         if isinstance(credential, AuthsomeError):
             raise credential
         return credential
+
+    def can_renew(self, provider: str, connection: str, refused: Secret) -> bool:
+        assert refused == self.credentials[provider, connection]
+        return self.renewed is not None
+
+    async def renew(self, provider: str, connection: str, refused: Secret) -> Secret:
+        await asyncio.sleep(0.05)
+        self.renewals += 1
+        if isinstance(self.renewed, AuthsomeError):
+            raise self.renewed
+        assert self.renewed is not None and refused != self.renewed
+        self.credentials[provider, connection] = self.renewed
+        return self.renewed
 
     def record(self, event: Event) -> None:
         self.events.append(event)

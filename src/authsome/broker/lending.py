@@ -34,6 +34,7 @@ MARGIN = 60.0
 MARGIN_SHARE = 0.1
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
+BETWEEN_RENEWALS = 30.0
 
 Key = tuple[str, str]
 
@@ -47,6 +48,7 @@ class _Held:
     margin: float
     next_try: float = 0.0
     failures: int = 0
+    refused: bool = False
 
 
 class Lender:
@@ -62,6 +64,7 @@ class Lender:
         self._unsaved: dict[Key, asyncio.Task[None]] = {}
         self._table = RouteTable(())
         self.damaged: dict[Key, str] = {}
+        self._renewals: dict[Key, float] = {}
 
     async def load(self) -> None:
         """Read all connections from the vault; those that cannot be opened are named in `damaged`."""
@@ -131,6 +134,35 @@ class Lender:
         value = held.connection.credential.value
         if value is None or _is_over(held):
             raise NeedsLogin(f"the credential of {held.connection} has expired", _login_hint(held.connection))
+        return value
+
+    def can_renew(self, provider: str, connection: str, refused: Secret) -> bool:
+        """Whether another credential than one that the API answered 401 to can be had: there already, or by a refresh.
+
+        An API that refuses fresh tokens too must not cause a refresh for each request.
+        """
+        held = self._held.get((provider, connection))
+        if held is None or held.connection.needs_login:
+            return False
+        credential = held.connection.credential
+        if credential.value != refused:
+            return credential.value is not None
+        return credential.refresh_token is not None and self._renewals.get((provider, connection), 0) < time.monotonic()
+
+    async def renew(self, provider: str, connection: str, refused: Secret) -> Secret:
+        """A credential in place of a refused one (O27). Raises NeedsLogin, CredentialMissing, Unreachable."""
+        key = (provider, connection)
+        held = self._need(key)
+        if held.connection.credential.value == refused:
+            self._renewals[key] = time.monotonic() + BETWEEN_RENEWALS
+            held.refused = True
+            try:
+                await self._refreshed(key, held)
+            finally:
+                held.refused = False
+        value = self._need(key).connection.credential.value
+        if value is None or value == refused:
+            raise NeedsLogin(f"{provider} refuses the credential of {held.connection}", _login_hint(held.connection))
         return value
 
     async def settle(self, seconds: float) -> None:
@@ -283,6 +315,8 @@ def _hold(connection: Connection) -> _Held:
 
 
 def _is_fresh(held: _Held) -> bool:
+    if held.refused:
+        return False
     return held.deadline is None or held.deadline - held.margin > time.monotonic()
 
 

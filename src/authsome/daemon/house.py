@@ -62,6 +62,14 @@ class Ports:
         """See `Lender.lend`."""
         return await self._lender.lend(provider, connection)
 
+    def can_renew(self, provider: str, connection: str, refused: Secret) -> bool:
+        """See `Lender.can_renew`."""
+        return self._lender.can_renew(provider, connection, refused)
+
+    async def renew(self, provider: str, connection: str, refused: Secret) -> Secret:
+        """See `Lender.renew`."""
+        return await self._lender.renew(provider, connection, refused)
+
     def record(self, event: Event) -> None:
         """See `Recorder.record`."""
         self._recorder.record(event)

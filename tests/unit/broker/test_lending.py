@@ -165,3 +165,40 @@ def test_a_logout_holds_for_the_very_next_request(play: Play) -> None:  # X70
             await scene.broker.lender.lend(*KEY)
 
     play(scenario)
+
+
+def test_a_refused_credential_is_renewed_once_for_all_who_used_it(play: Play) -> None:  # O27
+    async def scenario(scene: Scene) -> None:
+        await scene.connect()
+        refused = await scene.broker.lender.lend(*KEY)
+        assert scene.broker.lender.can_renew(*KEY, refused)
+        new = await asyncio.gather(*(scene.broker.lender.renew(*KEY, refused) for _ in range(5)))
+        assert set(new) == {Secret("at2")} and scene.server.calls == 1
+        assert scene.broker.lender.can_renew(*KEY, refused)  # a late one gets what is there
+        assert await scene.broker.lender.renew(*KEY, refused) == Secret("at2")
+        assert scene.server.calls == 1
+
+    play(scenario)
+
+
+def test_an_api_that_refuses_everything_causes_no_storm_of_refreshes(play: Play) -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.connect()
+        refused = await scene.broker.lender.lend(*KEY)
+        new = await scene.broker.lender.renew(*KEY, refused)
+        assert not scene.broker.lender.can_renew(*KEY, new)
+        assert scene.broker.lender.lend_now(*KEY) == new
+
+    play(scenario)
+
+
+def test_a_renewal_that_fails_leaves_the_credential_as_it_was(play: Play) -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.connect()
+        refused = await scene.broker.lender.lend(*KEY)
+        scene.server.failure = Unreachable("down")
+        with pytest.raises(NeedsLogin):
+            await scene.broker.lender.renew(*KEY, refused)
+        assert scene.broker.lender.lend_now(*KEY) == refused
+
+    play(scenario)

@@ -31,7 +31,8 @@ _CODED = frozenset({b"content-encoding", b"content-length", b"content-md5", b"di
 class Asked:
     """What an exchange needs to know of its request. `answered` is told the status of the final answer.
 
-    `needles` are the forms of the injected credential that are taken out of the answer (P6).
+    `needles` are the forms of the injected credential that are taken out of the answer (P6). `renew` is told that
+    the provider answered 401; where it says yes, the exchange will be given another head, or told that there is none.
     """
 
     origin: Origin
@@ -39,7 +40,9 @@ class Asked:
     http11: bool
     framing: RequestFraming
     answered: Callable[[int], None] | None = None
+    injected: bool = False
     needles: tuple[bytes, ...] = ()
+    renew: Callable[[], bool] | None = None
 
 
 class Exchange:
@@ -50,9 +53,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_answered", "_asked", "_begun", "_client_gone", "_connection", "_head", "_held", "_held_size", "_incoming",
-        "_pool", "_replay", "_retried", "_sent", "_started", "_timer", "_waiting", "decode_chunks", "keep", "method",
-        "passage",
+        "_answered", "_asked", "_begun", "_connection", "_head", "_held", "_held_size", "_incoming", "_kept",
+        "_kept_size", "_pool", "_renewed", "_replay", "_retried", "_sent", "_started", "_timer", "_waiting",
+        "decode_chunks", "keep", "method", "passage",
     )  # fmt: skip
 
     def __init__(self, incoming: "Incoming", pool: Pool, asked: Asked, head: bytes | None) -> None:
@@ -69,6 +72,10 @@ class Exchange:
         self._held_size = 0
         # what was sent, while it may have to be sent again
         self._replay: list[bytes] | None = None
+        # the body, while a 401 may have it sent again with another credential
+        self._kept: list[bytes] | None = []
+        self._kept_size = 0
+        self._renewed = False
         self._sent = asked.framing.length == 0
         self._begun = self._answered = self._retried = self._waiting = self._started = False
         self._timer: asyncio.TimerHandle | None = None
@@ -103,6 +110,8 @@ class Exchange:
         """More of the request's body."""
         if self._timer is not None:
             self._stop_timer()  # the client does not wait
+        if self._asked.injected and self._kept is not None:
+            self._keep_for_renewal(data)
         if self._connection is not None:
             if self._replay is not None:
                 self._keep_for_replay(data)
@@ -188,6 +197,17 @@ class Exchange:
         self._incoming.answer(self._plain_head(head) + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         join(self._incoming, connection, rest)
 
+    def asks_again(self) -> bool:
+        """As `Asker.asks_again`: once, if the whole request was kept and there is a chance of another credential."""
+        renew = self._asked.renew
+        if renew is None or self._renewed or not self._sent or self._kept is None or not renew():
+            return False
+        self._renewed = True
+        self._replay = self._connection = self._head = None
+        self._held, self._held_size = self._kept, 0
+        self._stop_timer()
+        return True
+
     def begin(self, head: ResponseHead, framing: ResponseFraming) -> bytes:
         """As `Asker.begin`."""
         passage, chunked = self._prepare_body(head, framing)
@@ -196,13 +216,16 @@ class Exchange:
         self._begun = True
         self._stop_timer()
         self._note(head.status)
-        if framing.verbatim and self._asked.http11 and self.keep and self._sent and not decoded:
+        refused = head.status == 401 and self._asked.injected
+        if framing.verbatim and self._asked.http11 and self.keep and self._sent and not decoded and not refused:
             return overwrite(head.text, self._asked.needles)
         lines = [_status_line(head), _fields(head, framing.named - _FRAMING | (_CODED if decoded else _NONE))]
         if chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         elif isinstance(framing.length, Unmeasured) or decoded:
             self.keep = False
+        if refused:
+            lines.append(b"X-Authsome-Error: refused_by_provider\r\n")
         if self._asked.framing.expects and not self._sent:
             self.keep = False  # nobody knows whether the client will still send its body
         if not self.keep:
@@ -261,6 +284,13 @@ class Exchange:
 
     def _plain_head(self, head: ResponseHead) -> bytes:
         return overwrite(_status_line(head) + _fields(head, _NONE), self._asked.needles)
+
+    def _keep_for_renewal(self, data: bytes) -> None:
+        assert self._kept is not None
+        self._kept.append(data)
+        self._kept_size += len(data)
+        if self._kept_size > _REPLAYABLE:
+            self._kept = None
 
     def _keep_for_replay(self, data: bytes) -> None:
         assert self._replay is not None

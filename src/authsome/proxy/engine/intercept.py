@@ -103,6 +103,7 @@ class Intercept(Incoming):
         assert head is not None
         lendable = decision.lendable
         self.dropped_trailers = decision.places.headers
+        asked.injected = True
         asked.answered = lambda status: self._record(request, decision, status)
         credential = self.core.house.lend_now(lendable.provider, lendable.connection)
         if credential is None:
@@ -111,6 +112,7 @@ class Intercept(Incoming):
             self._lending.add_done_callback(lambda task: self._not_lent(exchange, task))
             return exchange
         asked.needles = self._needles(head, credential)
+        asked.renew = lambda: self._renew(decision, head, asked, credential)
         try:
             return Exchange(self, self.core.pool, asked, complete(head, credential))
         except BadCredential:
@@ -123,11 +125,27 @@ class Intercept(Incoming):
             kept = self._scrubbed = credential, head.injections, needles_of(head.injections, credential)
         return kept[2]
 
-    async def _lend(self, exchange: Exchange, decision: Inject, head: Outline, asked: Asked) -> None:
-        """The slow path: the credential has to be refreshed first."""
-        lendable = decision.lendable
+    def _renew(self, decision: Inject, head: Outline, asked: Asked, refused: Secret) -> bool:
+        """Whether the exchange goes on with another credential after the provider's 401 (O27)."""
+        lendable, exchange = decision.lendable, self.exchange
+        if exchange is None or not self.core.house.can_renew(lendable.provider, lendable.connection, refused):
+            return False
+        self._lending = asyncio.get_running_loop().create_task(self._lend(exchange, decision, head, asked, refused))
+        self._lending.add_done_callback(lambda task: self._not_lent(exchange, task))
+        return True
+
+    async def _lend(
+        self, exchange: Exchange, decision: Inject, head: Outline, asked: Asked, refused: Secret | None = None
+    ) -> None:
+        """The slow path: the credential has to be refreshed first, or the one that was used has been refused."""
+        provider, connection = decision.lendable.provider, decision.lendable.connection
+        house = self.core.house
         try:
-            credential: Secret = await self.core.house.lend(lendable.provider, lendable.connection)
+            if refused is None:
+                credential = await house.lend(provider, connection)
+                asked.renew = lambda: self._renew(decision, head, asked, credential)
+            else:
+                credential = await house.renew(provider, connection, refused)
             asked.needles = self._needles(head, credential)
             text = complete(head, credential)
         except AuthsomeError as error:

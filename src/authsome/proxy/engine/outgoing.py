@@ -34,6 +34,10 @@ class Asker(Protocol):
         """A 101: the connection is no longer HTTP."""
         ...
 
+    def asks_again(self) -> bool:
+        """Whether this 401 is to be dropped, because the request will be sent again with another credential."""
+        ...
+
     def begin(self, head: ResponseHead, framing: ResponseFraming) -> bytes:
         """The final answer's head; what the client gets of it. Sets `passage` and `decode_chunks` for its body."""
         ...
@@ -205,6 +209,9 @@ class Outgoing(asyncio.Protocol):
         head, rest = read_response(data[: end + 4]), data[end + 4 :]
         if head.status < 200:
             self._take_interim(exchange, head, rest)
+            return
+        if head.status == 401 and exchange.asks_again():
+            self.drop()
             return
         framing = frame_response(head, exchange.method)
         first = exchange.begin(head, framing)

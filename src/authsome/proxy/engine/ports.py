@@ -32,6 +32,14 @@ class House(Protocol):
         """
         ...
 
+    def can_renew(self, provider: str, connection: str, refused: Secret) -> bool:
+        """Whether a credential that the provider just answered 401 to could be replaced by `renew`."""
+        ...
+
+    async def renew(self, provider: str, connection: str, refused: Secret) -> Secret:
+        """Another credential than the refused one. Raises NeedsLogin, CredentialMissing or Unreachable."""
+        ...
+
     def record(self, event: Event) -> None:
         """Keep an event; cheap, because it is called for each request."""
         ...
