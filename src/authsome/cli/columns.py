@@ -32,7 +32,9 @@ def _draw(out: Output, header: Sequence[str], rows: Rows) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*header, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")  # a name that is cut cannot be typed
     for row in rows:
         table.add_row(*(Text(clean(cell), style=_STYLES.get(cell, "")) for cell in row))
     Console(no_color=not out.colored, highlight=False).print(table)

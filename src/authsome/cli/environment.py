@@ -41,7 +41,8 @@ _GIT = ("http.proxy", "http.sslCAInfo")
 def compose(inherited: Mapping[str, str], lent: Answer) -> tuple[dict[str, str], list[str]]:
     """The command's variables, and a remark for each entry of NO_PROXY that had to go.
 
-    `lent` is the daemon's answer to a new run: `run`, `proxy`, `ca_bundle`, `directory`, `hosts`, `placeholders`.
+    `lent` is the daemon's answer to a new run: `run`, `proxy`, `ca_bundle`, `directory`, `hosts`, `placeholders`,
+    `withheld`.
     """
     proxy, bundle, directory = str(lent["proxy"]), str(lent["ca_bundle"]), str(lent["directory"])
     exceptions, remarks = _exceptions(inherited, lent.get("hosts", ()))
@@ -58,7 +59,8 @@ def compose(inherited: Mapping[str, str], lent: Answer) -> tuple[dict[str, str],
         }
     )
     replaced = {_fold(name) for name in (*ours, *REMOVED)}
-    composed = {name: value for name, value in inherited.items() if _fold(name) not in replaced}
+    withheld = set(lent.get("withheld", ()))  # exported earlier, and not lent to this run
+    composed = {n: v for n, v in inherited.items() if _fold(n) not in replaced and n not in withheld}
     composed.update((str(name), str(value)) for name, value in lent["placeholders"].items())
     composed.update(ours)
     return composed, remarks

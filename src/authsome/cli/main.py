@@ -4,7 +4,7 @@ import os
 import sys
 
 from authsome.cli.given import Given
-from authsome.cli.output import Output
+from authsome.cli.output import CannotPrint, Output
 from authsome.cli.parse_fast import parse_fast
 from authsome.errors import AuthsomeError
 
@@ -15,13 +15,16 @@ def main(words: list[str] | None = None) -> int:
     out = Output(json=_asks_json(words))
     try:
         status = _run(words, out)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except AuthsomeError as error:
         return _report(out, error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return _reader_is_gone()
+    except CannotPrint as error:
+        return error.status
     except Exception as error:  # noqa: BLE001  the last resort: a person never meets a traceback
         return _report(out, _unexpected(error))
     return status

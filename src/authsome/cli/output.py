@@ -17,6 +17,19 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c in "\r\n\t" else "\ufffd" for c in text)
 
 
+class CannotPrint(Exception):
+    """Standard output does not take what is written to it (EX_IOERR of sysexits.h)."""
+
+    status = 74
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        if sys.stderr is not None:
+            print(f"error: standard output cannot be written: {why}", file=sys.stderr)
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter fails once more at its end
+
+
 class Output:
     """How this command speaks: `json` prints one object, `quiet` leaves out the notes."""
 
@@ -29,9 +42,14 @@ class Output:
 
     def raw(self, text: str) -> None:
         """Data as it is, for another program to read."""
-        sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except (OSError, AttributeError, ValueError) as error:  # full, or closed before we began
+            raise CannotPrint(getattr(error, "strerror", None) or "it is closed") from None
 
     def line(self, text: str) -> None:
         """A line of data for people."""

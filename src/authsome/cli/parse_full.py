@@ -23,7 +23,7 @@ def parse_full(words: list[str]) -> Given | int:
         answer = tree().main(words, PROGRAM, COMPLETE_VARIABLE, standalone_mode=False)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else PROGRAM
-        raise UsageError(_sentence(error.format_message()), f"see: {where} --help") from None
+        raise UsageError(_told(error), f"see: {where} --help") from None
     except click.exceptions.Exit as error:
         return error.exit_code
     except SystemExit as end:  # how click ends a completion
@@ -167,6 +167,14 @@ def _complete_provider(_ctx: click.Context, _parameter: click.Parameter, incompl
     except AuthsomeError:
         return []
     return [str(p["name"]) for p in known if str(p["name"]).startswith(incomplete)]
+
+
+def _told(error: click.UsageError) -> str:
+    """What is wrong. A word too many may be a secret, so it is not shown (P23)."""
+    message = error.format_message()
+    if message.startswith("Got unexpected extra argument"):
+        return "there is a word too many; a secret is never an argument, it is typed in or comes by --stdin"
+    return _sentence(message)
 
 
 def _sentence(message: str) -> str:

@@ -105,7 +105,8 @@ def _become_daemon(home: str, log: int, tell: int) -> NoReturn:
         os.closerange(tell + 1, min(os.sysconf("SC_OPEN_MAX"), 65536))
         os.set_inheritable(tell, True)
         command = [sys.executable, "-P", "-m", "authsome.daemon", "--ready-fd", str(tell)]
-        os.execv(sys.executable, command)  # noqa: S606
+        # A relative path was resolved where the person stands; the daemon stands in its home.
+        os.execve(sys.executable, command, {**os.environ, "AUTHSOME_HOME": home})  # noqa: S606
     finally:
         os._exit(127)
 

@@ -24,7 +24,8 @@ def bind(host: str, port: int, *, variable: str) -> socket.socket:
             raise
         why = "is taken by " + owner_of(port) if error.errno == errno.EADDRINUSE else "may not be used by you"
         raise PortTaken(
-            f"port {port} {why}", f"end that program, or choose another port: export {variable}=<port>"
+            f"port {port} {why}",
+            f"choose another port: export {variable}=<port>, or set it in config.toml; or end that program",
         ) from None
     return sock
 

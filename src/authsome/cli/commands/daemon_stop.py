@@ -1,6 +1,5 @@
 """`daemon stop`: let the daemon finish what it does, and wait until it is gone."""
 
-import fcntl
 import os
 import time
 
@@ -33,20 +32,20 @@ def stop_daemon(home: str) -> int | None:
     pid = int(daemon.get("/health")["pid"])
     daemon.post("/daemon/stop")
     deadline = time.monotonic() + _SECONDS
-    while _is_held(os.path.join(home, "run", "daemon.lock")):
+    while _lives(pid):
         if time.monotonic() > deadline:
             raise DaemonUnavailable(f"the daemon (process {pid}) has not stopped yet", f"see {home}/logs/daemon.log")
         time.sleep(0.01)
     return pid
 
 
-def _is_held(lock: str) -> bool:
-    """Whether a daemon still holds the lock of its home. A process id would say less: it may wait to be reaped."""
+def _lives(pid: int) -> bool:
+    """Whether a process is there and not only waiting to be reaped."""
     try:
-        with open(lock, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[:1] != [b"Z"]
+    except ProcessLookupError:
         return False
-    except BlockingIOError:
-        return True
-    return False
+    except OSError:  # no /proc here, or it went in between
+        return not os.path.isdir("/proc/self")

@@ -121,8 +121,13 @@ class Dialogue:
         while session["phase"] != "done":
             self._raise_failure(session)
             self._show(session)
-            asks = session["phase"] == "key" and not self._browser
-            session = self._ask_key(session) if asks else self._next(session)
+            asks = not self._browser and session["phase"]
+            if asks == "key":
+                session = self._ask_key(session)
+            elif asks == "client" and sys.stdin.isatty():
+                session = self._ask_client(session)
+            else:
+                session = self._next(session)
         self._tell_notes(session)
         return session
 
@@ -148,11 +153,12 @@ class Dialogue:
         if self._browser:
             self._out.note(f"opening {address}")
             self._opening = open_browser(address)
+        elif session["phase"] == "client":
+            self._tell_form(address)
         else:
             self._out.say("open this address in a browser:")
             self._out.say(address)
-            if session["phase"] != "client":
-                self._ask_paste()
+            self._ask_paste()
 
     def _tell_notes(self, session: Answer) -> None:
         for note in session["notes"][self._notes :]:
@@ -231,6 +237,37 @@ class Dialogue:
             return session
         try:
             self._daemon.post(f"/auth/sessions/{session['id']}/key", {"key": key})
+        except DaemonUnavailable:
+            raise
+        except AuthsomeError as error:
+            self._explain(error)
+            return self._daemon.get(f"/auth/sessions/{session['id']}")
+        return self._poll(session).receive(_PATIENCE)
+
+    def _tell_form(self, address: str) -> None:
+        """Where a client of one's own can be entered; the form is served on this machine alone."""
+        settings = read_settings()
+        self._out.say(f"this server needs a client of your own, with the redirect URI {settings.redirect_uri}")
+        if not sys.stdin.isatty():
+            port = settings.port
+            self._out.say(f"enter it at {address}")
+            self._out.say(f"from elsewhere, first: ssh -L {port}:127.0.0.1:{port} <this machine>")
+
+    def _ask_client(self, session: Answer) -> Answer:
+        """Ask for a client at the terminal, until the daemon takes one."""
+        from getpass import getpass
+
+        try:
+            print("client_id: ", end="", file=sys.stderr, flush=True)
+            client_id = sys.stdin.readline()
+            if not client_id:
+                raise KeyboardInterrupt
+            secret = getpass("client_secret (empty if it has none; it is not shown): ")
+        except EOFError:
+            raise KeyboardInterrupt from None
+        entered = {"client_id": client_id.strip(), "client_secret": secret.strip()}
+        try:
+            self._daemon.post(f"/auth/sessions/{session['id']}/client", entered)
         except DaemonUnavailable:
             raise
         except AuthsomeError as error:

@@ -5,9 +5,9 @@ from fastapi import APIRouter
 from authsome.daemon.api.callers import OWNER_ONLY, Here
 from authsome.daemon.api.shapes import Body, session_json
 from authsome.daemon.house import House
-from authsome.daemon.sessions import LoginSession, pasted_query
+from authsome.daemon.sessions import LoginSession, entered_client, pasted_query
 from authsome.errors import CallbackRefused, ConnectionNotFound, UsageError
-from authsome.flows.steps import Key, Wish
+from authsome.flows.steps import Choice, Key, Wish
 from authsome.flows.table import FLOWS
 from authsome.model.names import CONNECTION
 from authsome.model.provider import Provider
@@ -41,6 +41,13 @@ class KeyBody(Body):
     """A key from the masked prompt."""
 
     key: str
+
+
+class ClientBody(Body):
+    """A client of the person's own; the secret is empty where it has none."""
+
+    client_id: str
+    client_secret: str = ""
 
 
 @router.post("")
@@ -95,6 +102,14 @@ async def give_key(number: str, body: KeyBody, house: Here) -> dict[str, object]
     """Take a key that the person typed at the masked prompt."""
     session = _session(number, house)
     session.give(Key(Secret(body.key)))
+    return _shown(session, house)
+
+
+@router.post("/{number}/client")
+async def give_client(number: str, body: ClientBody, house: Here) -> dict[str, object]:
+    """Take a client that the person typed at the terminal, for a server that does not register clients."""
+    session = _session(number, house)
+    session.give(Choice(entered_client(session, body.client_id, body.client_secret)))
     return _shown(session, house)
 
 

@@ -41,13 +41,16 @@ async def start(body: RunBody, house: Here, pid: Pid) -> dict[str, object]:
     await renew(house.trust, house.store)
     run, token, directory = await house.runs.start(wish, house.trust.bundle_pem)
     house.proxy.begin_run(run)
-    lent = [c for c in house.broker.lender.connections() if wish.only is None or c.provider in wish.only]
+    every = house.broker.lender.connections()
+    lent = [c for c in every if wish.only is None or c.provider in wish.only]
+    held = {name: value for c in lent for name, value in _placeholders(house, c).items()}
     return {
         "run": run.id,
         "proxy": f"http://run:{token.reveal()}@127.0.0.1:{house.proxy_port}",
         "directory": str(directory),
         "ca_bundle": str(directory / "ca.pem"),
-        "placeholders": {name: value for c in lent for name, value in _placeholders(house, c).items()},
+        "placeholders": held,
+        "withheld": sorted({name for c in every for name in _placeholders(house, c)} - set(held)),
         "hosts": sorted({route.netloc for c in lent for route in c.routes}),
     }
 

@@ -104,7 +104,10 @@ def decide(table: RouteTable, terms: Terms, request: Request) -> Decision:
     allowed = covering if terms.only is None else tuple(c for c in covering if c.lendable.provider in terms.only)
     if not allowed:
         gone = _gone(table, terms, request)
-        return gone or _untouched(known_placeholders(table, terms), request)
+        if gone is not None:
+            return gone
+        untouched = _untouched(known_placeholders(table, terms), request)
+        return _not_lent(covering[0]) if covering and isinstance(untouched, Deny) else untouched
     first = allowed[0]
     for other in allowed[1:]:
         if other.lendable.provider != first.lendable.provider and other.route.rank == first.route.rank:
@@ -136,6 +139,16 @@ def _gone(table: RouteTable, terms: Terms, request: Request) -> Deny | None:
         if (terms.only is None or provider in terms.only) and not table.connections(provider):
             return _needs_login(provider, claim.lendable.connection, claim.lendable.login_url)
     return None
+
+
+def _not_lent(claim: Claim) -> Deny:
+    provider = claim.lendable.provider
+    return Deny(
+        403,
+        "not_allowed",
+        f"{provider} is not lent to this run",
+        f"the owner starts it without --only, or with {provider} among its providers",
+    )
 
 
 def _ambiguous(one: Claim, other: Claim) -> Deny:
