@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import secrets
+import select
 import socket
 import ssl
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from parts.pki import Authority
 
@@ -63,8 +64,48 @@ class Message:
         return values[0]
 
 
+T = TypeVar("T")
+
+
 class Closed(Exception):
     """The other side closed."""
+
+
+class SharedTls(ssl.SSLSocket):
+    """TLS that one thread may read from while another writes: OpenSSL allows one call at a time."""
+
+    def share(self, seconds: float) -> None:
+        """From here on; the handshake is done."""
+        self._one = threading.Lock()
+        self._patience = seconds
+        self.setblocking(False)
+
+    def recv(self, size: int = 1024, flags: int = 0) -> bytes:
+        return self._patiently(lambda: ssl.SSLSocket.recv(self, size))
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._patiently(lambda part=rest[:65536]: ssl.SSLSocket.send(self, part)) :]
+
+    def unwrap(self) -> socket.socket:
+        self.settimeout(self._patience)
+        return super().unwrap()
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        ends = time.monotonic() + self._patience
+        while True:
+            try:
+                with self._one:
+                    return work()
+            except ssl.SSLWantReadError:
+                event = select.POLLIN
+            except ssl.SSLWantWriteError:
+                event = select.POLLOUT
+            poll = select.poll()
+            poll.register(self, event)
+            if not poll.poll(max(0.0, ends - time.monotonic()) * 1000):
+                raise TimeoutError("nothing came, or went, in time")
 
 
 class Wire:
@@ -74,7 +115,10 @@ class Wire:
         self.sock = sock
         self.buffer = b""
         self.seen = b""
-        sock.settimeout(TIMEOUT)
+        if isinstance(sock, SharedTls):
+            sock.share(TIMEOUT)
+        else:
+            sock.settimeout(TIMEOUT)
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
@@ -89,7 +133,9 @@ class Wire:
         """What arrives next. Raises Closed at the end, or when it is cut off."""
         try:
             data = self.sock.recv(262144)
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError) as error:
+        except TimeoutError:
+            raise
+        except OSError as error:  # TLS cut off, a reset, or closed by another thread
             raise Closed(repr(error)) from None
         if not data:
             raise Closed("end")
@@ -214,6 +260,7 @@ class Upstream:
             sock.settimeout(TIMEOUT)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is not None:
+                self._context.sslsocket_class = SharedTls
                 sock = self._context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
                 self.resumed += bool(sock.session_reused)  # type: ignore[attr-defined]
         except OSError:
@@ -421,6 +468,7 @@ class World:
         if name is None:
             context.check_hostname = False
         host = authority.rpartition(":")[0].strip("[]") if name == "" else name
+        context.sslsocket_class = SharedTls
         return Wire(context.wrap_socket(wire.sock, server_hostname=host, suppress_ragged_eofs=False))
 
 

@@ -132,10 +132,12 @@ def _await_ready(ready: int, home: str) -> None:
 def _read_line(ready: int) -> bytes | None:
     """What was written before the end of the line or of the file, None if nothing ended in time."""
     deadline = time.monotonic() + READY_SECONDS
+    poll = select.poll()  # select.select knows no descriptor above 1023
+    poll.register(ready, select.POLLIN)
     data = b""
     while not data.endswith(b"\n"):
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([ready], [], [], left)[0]:
+        if left <= 0 or not poll.poll(left * 1000):
             return None
         part = os.read(ready, 65536)
         if not part:

@@ -210,8 +210,8 @@ class Printer:
 
     def close(self) -> None:
         """What to do next."""
-        print("\n" + self._in("1", "Now with a real account:") + " " + self._in("36", "authsome login notion_dcr"))
-        print("pip install . puts that command on your PATH.")
+        print("\nNow with a real account; pip install . puts the command on your PATH:")
+        print("     " + self._in("36", "authsome login notion_dcr"))
 
     def _in(self, style: str, text: str) -> str:
         return f"\033[{style}m{text}\033[0m" if self.colour else text
