@@ -27,6 +27,7 @@ from authsome.model.placeholder import PLACEHOLDER
 from authsome.model.provider import OAuth
 from authsome.model.secret import Secret
 from authsome.proxy.rules.table import Lendable, RouteTable
+from authsome.vault.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -248,10 +249,14 @@ class Lender:
         return replace(connection, credential=credential)
 
     async def _mark(self, connection: Connection) -> None:
+        def write(vault: Vault) -> Connection:
+            there = vault.connection(*connection.key)
+            if there is None or there.created_at != connection.created_at:
+                raise StaleWrite(f"{connection} was made anew")  # version 1 again, but another login's
+            return vault.replace_connection(replace(connection, updated_at=time.time()))
+
         try:
-            stored = await self._store(
-                lambda vault: vault.replace_connection(replace(connection, updated_at=time.time()))
-            )
+            stored = await self._store(write)
         except StaleWrite:  # a login was faster: its credential is the newer one
             newer = await self._store(lambda vault: vault.connection(*connection.key))
             if newer is None:

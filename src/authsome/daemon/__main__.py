@@ -27,6 +27,7 @@ def main() -> int:
     tell = _teller(options.ready_fd)
     os.umask(0o077)
     _keep_memory_private()
+    _allow_many_connections()
     _log_to_stderr()
     try:
         return _run(tell)
@@ -85,6 +86,12 @@ def _keep_memory_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _allow_many_connections() -> None:
+    """As many descriptors as the system lets us have: each run's connections are two (V23)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65536), most))
 
 
 def _log_to_stderr() -> None:

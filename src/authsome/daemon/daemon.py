@@ -17,7 +17,7 @@ from authsome.broker.store import Store
 from authsome.catalog.catalog import Catalog
 from authsome.daemon.api.app import owner_app
 from authsome.daemon.authority import open_trust
-from authsome.daemon.guard import Guard
+from authsome.daemon.guard import BodyLimit, Guard
 from authsome.daemon.house import House, Ports
 from authsome.daemon.pages import browser_app
 from authsome.daemon.ports import bind
@@ -62,7 +62,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
         loop.add_signal_handler(number, house.stopping.set)
     hosts = [f"{name}:{settings.port}" for name in ("127.0.0.1", "localhost", "[::1]")]
     pages = Door(Guard(browser_app(house.sessions), hosts), BrowserProtocol)
-    owner = Door(owner_app(house), OwnerProtocol)
+    owner = Door(BodyLimit(owner_app(house)), OwnerProtocol)
     await pages.open(page_socket)
     await owner.open(_owner_socket(settings.socket_path))
     log.info("serving %s", settings.home)

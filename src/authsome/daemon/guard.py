@@ -50,7 +50,7 @@ class Guard:
             await answer.plain(*refusal)
             return
         try:
-            await self._app(scope, _bounded(receive), answer)
+            await self._app(scope, bounded(receive), answer)
         except TooLarge:
             await answer.plain(413, "the body is too large")
         except TimeoutError:
@@ -111,7 +111,23 @@ class _Answer:
         await self({"type": "http.response.body", "body": body})
 
 
-def _bounded(receive: Receive) -> Receive:
+class BodyLimit:
+    """The same bound for the owner's application (promises, §3)."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, bounded(receive), send)
+        except (TooLarge, TimeoutError):
+            body = b'{"error": "usage", "message": "the body is too large or too slow", "exit": 64}\n'
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": 413, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+
+def bounded(receive: Receive) -> Receive:
     """A body of at most 1 MiB, each part of which comes within ten seconds (V24, W13)."""
     seen, whole = 0, False
 

@@ -6,13 +6,14 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI, Form, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from authsome import __version__
 from authsome.daemon.guard import POLICY
-from authsome.daemon.sessions import LoginSession, Phase, Sessions, cookie_name, entered_client
+from authsome.daemon.sessions import LoginSession, Phase, Sessions, cookie_name, entered_client, is_same
 from authsome.errors import AuthsomeError, CallbackRefused, UsageError
 from authsome.flows.documents import origin
 from authsome.flows.steps import AskKey, Choice, ChooseClient, Key, OpenBrowser
@@ -35,6 +36,7 @@ def browser_app(sessions: Sessions) -> FastAPI:
     app.include_router(_router(sessions))
     app.add_exception_handler(AuthsomeError, _refused)
     app.add_exception_handler(HTTPException, _not_here)
+    app.add_exception_handler(RequestValidationError, _invalid)
     return app
 
 
@@ -119,14 +121,14 @@ def _of_browser(sessions: Sessions, request: Request, number: str) -> LoginSessi
     """The session, if this browser is the one that began it (W06)."""
     session = sessions.get(number)
     shown = request.cookies.get(cookie_name(session), "") if session else ""
-    if session is None or not secrets.compare_digest(shown.encode(), session.cookie.encode()):
+    if session is None or not is_same(shown, session.cookie):
         raise CallbackRefused("this login is not open in this browser", "start the login again")
     return session
 
 
 def _of_form(sessions: Sessions, request: Request, number: str, form_token: str) -> LoginSession:
     session = _of_browser(sessions, request, number)
-    if not secrets.compare_digest(form_token.encode(), session.form_token.encode()) or session.answer is None:
+    if not is_same(form_token, session.form_token) or session.answer is None:
         raise CallbackRefused("this form was used already", "go back to the terminal and start the login again")
     session.form_token = secrets.token_urlsafe(16)
     return session
@@ -169,6 +171,11 @@ def _html(template: str, shown: dict[str, object], *, form_action: str = "'self'
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, AuthsomeError)
     return _html("refused.html", {"message": error.message, "hint": error.hint or ""}, status=error.http_status)
+
+
+async def _invalid(_: Request, __: Exception) -> Response:
+    """What was sent is not repeated: it may be a key."""
+    return _html("refused.html", {"message": "that form cannot be read", "hint": "it may be too long"}, status=400)
 
 
 async def _not_here(_: Request, error: Exception) -> Response:

@@ -52,12 +52,18 @@ class Runs:
         return self._by_digest.get(digest)
 
     def around(self, pid: int) -> str | None:
-        """The id of the run whose process tree a process stands in, or that it says it was started in."""
-        line = set(processes.ancestry(pid))
+        """The id of the run whose process tree a process stands in, or that any of its ancestors was started in.
+
+        A process that is gone, while somebody holds its connection, could be anybody's: "unknown".
+        """
+        line = processes.ancestry(pid)
+        if processes.started(pid) is None:
+            return "unknown"
         for run in self._by_digest.values():
             if run.pid in line:
                 return run.id
-        return processes.variable(pid, "AUTHSOME_RUN")
+        marks = (processes.variable(each, "AUTHSOME_RUN") for each in line)
+        return next((mark for mark in marks if mark), None)
 
     async def start(self, wish: RunWish, bundle: str) -> tuple[Run, Secret, Path]:
         """Begin a run for a live process of ours: the run, its token, its directory. Raises NotAllowed."""

@@ -17,30 +17,61 @@ from uvicorn.server import ServerState
 log = logging.getLogger(__name__)
 
 HEADER_TIME = 10.0
+HEAD_LIMIT = 384 << 10  # what a loop reads at once may hold a body too
 KEEP_ALIVE = 5
 
 
-class BrowserProtocol(HttpToolsProtocol):
-    """A connection that sends no request within ten seconds is closed (W13)."""
+class BoundedProtocol(HttpToolsProtocol):
+    """A head has to be whole within ten seconds and some hundred KiB, the first one and every later one (W13)."""
 
-    _asked = False
+    _deadline: asyncio.TimerHandle | None = None
+    _head_size = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        self.loop.call_later(HEADER_TIME, self._close_if_silent)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._deadline is not None:
+            self._head_size += len(data)
+            if self._head_size > HEAD_LIMIT:
+                self.transport.abort()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        if self._deadline is None:
+            self._expect_head()
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """See httptools."""
-        self._asked = True
+        self._stop_waiting()
         super().on_headers_complete()
 
-    def _close_if_silent(self) -> None:
-        if not self._asked and not self.transport.is_closing():
-            self.transport.abort()
+    def _expect_head(self) -> None:
+        self._head_size = 0
+        self._deadline = self.loop.call_later(HEADER_TIME, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
-class OwnerProtocol(HttpToolsProtocol):
+class BrowserProtocol(BoundedProtocol):
+    """The browser's door; `Guard` stands behind it."""
+
+
+class OwnerProtocol(BoundedProtocol):
     """Only processes of our own user get in; `scope["client"]` is `("pid", the caller's pid)` (P10)."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -73,7 +104,7 @@ def peer_of(sock: Any) -> tuple[int, int]:
 class Door:
     """One listening socket with an ASGI application behind it."""
 
-    def __init__(self, app: Any, protocol: type[HttpToolsProtocol]) -> None:
+    def __init__(self, app: Any, protocol: type[BoundedProtocol]) -> None:
         self._config = Config(
             app,
             http=protocol,

@@ -148,11 +148,11 @@ class Sessions:
 
     def open_ticket(self, ticket: str) -> LoginSession | None:
         """By the one-time ticket, which is used up."""
-        return self._find(lambda s: s.ticket is not None and secrets.compare_digest(s.ticket, ticket), use_up=True)
+        return self._find(lambda s: s.ticket is not None and is_same(s.ticket, ticket), use_up=True)
 
     def of_state(self, state: str) -> LoginSession | None:
         """The session that awaits the consent with this `state`."""
-        return self._find(lambda s: s.state is not None and secrets.compare_digest(s.state, state))
+        return self._find(lambda s: s.state is not None and is_same(s.state, state))
 
     def _find(self, matches: Callable[[LoginSession], bool], *, use_up: bool = False) -> LoginSession | None:
         for session in self._sessions.values():
@@ -174,7 +174,7 @@ class Sessions:
             raise CallbackRefused("this page belongs to no login in progress", "start the login again")
         if cookies is not None:
             shown = cookies.get(cookie_name(session), "")
-            if not secrets.compare_digest(shown.encode(), session.cookie.encode()):
+            if not is_same(shown, session.cookie):
                 raise CallbackRefused(
                     "this login was started elsewhere",
                     "copy the address of this page and paste it into the terminal that waits for it"
@@ -283,6 +283,11 @@ class Sessions:
             self._tasks.pop(session.id, None)
 
 
+def is_same(one: str, other: str) -> bool:
+    """Compared in constant time, whatever characters somebody sent."""
+    return secrets.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
+
+
 def read_callback(query: str) -> dict[str, str]:
     """The parameters of a redirect; one that is given twice, or too long, is refused (RFC 6749 §3.1)."""
     try:
@@ -297,7 +302,11 @@ def read_callback(query: str) -> dict[str, str]:
 
 def pasted_query(url: str, redirect_uri: str) -> str:
     """The query of a pasted redirect URL. Raises UsageError where it is another address (O08)."""
-    parts, expected = urlsplit(url.strip()), urlsplit(redirect_uri)
+    expected = urlsplit(redirect_uri)
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        parts = urlsplit("")
     if (parts.scheme, parts.netloc, parts.path) != (expected.scheme, expected.netloc, expected.path):
         raise UsageError("that is not the address to paste", f"it starts with {redirect_uri}")
     return parts.query

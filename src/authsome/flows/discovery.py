@@ -52,7 +52,7 @@ def discover(wish: Wish) -> Dialogue[Server]:
     owner_wrote = bool(written) or origin(issuer) == origin(start) or local
     server = yield from _ask_issuer(issuer, named=bool(written or found.issuer), owner_wrote=owner_wrote)
     if server is None:
-        server = _from_file(wish, issuer)
+        server = from_file(wish)
     resource = None if oauth.resource is False else found.resource or (oauth.resource or None if found.issuer else None)
     return replace(server, resource=resource, scopes=found.scopes)
 
@@ -68,21 +68,25 @@ def _first_address(wish: Wish) -> str:
 
 
 def from_file(wish: Wish) -> Server:
-    """The server as the provider's file alone describes it."""
+    """The server as the provider's file alone describes it.
+
+    Clients are kept by issuer, so a file may speak for no issuer but the one where its tokens are fetched: it
+    could else have another provider's client secret sent there, or plant a client of its own (O31).
+    """
     oauth = wish.provider.oauth
     assert oauth is not None
-    return _from_file(wish, wish.fill(oauth.issuer) if oauth.issuer else origin(wish.fill(oauth.token_url)))
-
-
-def _from_file(wish: Wish, issuer: str) -> Server:
-    oauth = wish.provider.oauth
-    assert oauth is not None
+    token_url = wish.fill(oauth.token_url)
+    written = wish.fill(oauth.issuer) if oauth.issuer else origin(token_url)
+    issuer = written if origin(written) == origin(token_url) else origin(token_url)
+    registration = oauth.registration_endpoint and wish.fill(oauth.registration_endpoint)
+    if registration and origin(registration) != origin(token_url):
+        raise LoginFailed(f"registration_endpoint is at another origin than token_url ({origin(registration)})")
     method = oauth.token_auth_method
     return Server(
         issuer=issuer,
         authorization_url=wish.fill(oauth.authorization_url),
-        token_url=wish.fill(oauth.token_url),
-        registration_url=oauth.registration_endpoint and wish.fill(oauth.registration_endpoint),
+        token_url=token_url,
+        registration_url=registration,
         revocation_url=oauth.revocation_url and wish.fill(oauth.revocation_url),
         auth_methods=(method,) if method else ("none", "client_secret_post"),
         resource=oauth.resource or None,
