@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -317,3 +318,22 @@ def test_nothing_is_handed_out_inside_a_run(connected: Cli, canary: Canary) -> N
         assert canary.secret not in result.out + result.err
     assert connected("run", "--", program, "get", "openai", "--field", "status").ok().out == "connected\n"
     assert connected("export", "openai", shows_secret=True).ok().out.count(canary.secret) == 1
+
+
+# A child connects and is gone; its parent, inside the run, goes on with the connection.
+DEAD_CALLER = """
+import os, socket, sys
+sock = socket.socket(socket.AF_UNIX)
+if os.fork() == 0:
+    sock.connect(os.environ["AUTHSOME_HOME"] + "/run/daemon.sock")
+    os._exit(0)
+os.wait()
+path = "/connections/openai/fields/api_key?show_secret=1"
+sock.sendall(f"GET {path} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n".encode())
+print(sock.makefile("rb").read().decode())
+"""
+
+
+def test_a_caller_that_is_gone_is_not_taken_for_the_owner(connected: Cli, canary: Canary) -> None:  # P5
+    answer = connected("run", "--", sys.executable, "-c", DEAD_CALLER).ok().out
+    assert "not_allowed" in answer and canary.secret not in answer

@@ -212,6 +212,7 @@ class Broker:
         """Revoke as far as the provider lets us, then delete whatever came of it (O33)."""
         if name is not None and (provider, name) in self.lender.damaged:
             return await self._forget(provider, name, False, "it could not be read, so nothing was revoked")
+        await self.lender.quiet(self.resolve(provider, name).key)  # or its new tokens would outlive the logout
         connection = self.resolve(provider, name)
         revoked, detail = await self._revoke(connection)
         return await self._forget(provider, connection.name, revoked, detail)

@@ -166,6 +166,12 @@ class Lender:
             raise NeedsLogin(f"{provider} refuses the credential of {held.connection}", _login_hint(held.connection))
         return value
 
+    async def quiet(self, key: Key) -> None:
+        """Wait for the refresh of one connection that is in flight, however it ends."""
+        task = self._refreshing.get(key)
+        if task is not None:
+            await asyncio.wait([task])
+
     async def settle(self, seconds: float) -> None:
         """Wait for refreshes in flight and unsaved pairs, so that a stop loses no rotated token."""
         tasks = [*self._refreshing.values(), *self._unsaved.values()]

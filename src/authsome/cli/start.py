@@ -20,7 +20,7 @@ def start_daemon(home: str) -> bool:
 
     Raises DaemonUnavailable, or the error with which the daemon refused to start.
     """
-    if os.environ.get("AUTHSOME_RUN"):
+    if os.environ.get("AUTHSOME_RUN") or _stands_in_run(os.getppid()):
         raise DaemonUnavailable(
             "the daemon is not running, and it is not started from inside a run",
             "start it outside: authsome daemon start",
@@ -37,6 +37,20 @@ def start_daemon(home: str) -> bool:
         return True
     finally:
         os.close(lock)
+
+
+def _stands_in_run(pid: int) -> bool:
+    """Whether an ancestor was started in a run (Linux): the daemon must not get a run's settings for its own."""
+    for _ in range(64):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if b"\0AUTHSOME_RUN=" in b"\0" + file.read():
+                    return True
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError):
+            return False
+    return False
 
 
 def make_home(home: str) -> None:

@@ -24,6 +24,15 @@ def ancestry(pid: int) -> list[int]:
     return line
 
 
+def is_readable(pid: int) -> bool:
+    """Whether the environment that a process was started with can be read: one of ours can hide it."""
+    try:
+        Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return True
+
+
 def variable(pid: int, name: str) -> str | None:
     """A variable of the environment that a process of ours was started with."""
     try:

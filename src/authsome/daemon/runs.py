@@ -54,10 +54,11 @@ class Runs:
     def around(self, pid: int) -> str | None:
         """The id of the run whose process tree a process stands in, or that any of its ancestors was started in.
 
-        A process that is gone, while somebody holds its connection, could be anybody's: "unknown".
+        A process that is gone, while somebody holds its connection, or that hides what it was started with,
+        could be anybody's: "unknown".
         """
         line = processes.ancestry(pid)
-        if processes.started(pid) is None:
+        if processes.started(pid) is None or not processes.is_readable(pid):
             return "unknown"
         for run in self._by_digest.values():
             if run.pid in line:

@@ -6,7 +6,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from authsome.errors import LoginCancelled, LoginFailed, NeedsLogin
 from authsome.flows.discovery import Server
-from authsome.flows.documents import clean
+from authsome.flows.documents import clean, origin
 from authsome.flows.registration import obtain_client
 from authsome.flows.steps import Callback, Dialogue, Fetch, Fetched, OpenBrowser, Outcome, Random, Text, Wish, ask
 from authsome.flows.tokens import ClientRefused, exchange
@@ -113,7 +113,8 @@ def _is_forgotten(wish: Wish, server: Server, client: Client, scopes: tuple[str,
     """
     probe = (yield from ask(Random(), Text)).value
     url = _url(wish, server, client, scopes, probe, create_s256_code_challenge(probe))
-    answer = yield from ask(Fetch(url=url, owner_wrote=server.owner_wrote), Fetched)
+    trusted = server.owner_wrote and origin(url) == origin(server.issuer)
+    answer = yield from ask(Fetch(url=url, owner_wrote=trusted), Fetched)
     if answer.status not in (400, 401, 403, 404):
         return False
     text = answer.body[:20_000].decode("utf-8", "replace").lower().replace("_", " ")

@@ -108,7 +108,10 @@ class Document:
 
 def refuses(url: str, near: str) -> str | None:
     """Why a server's URL is not followed, or None (P14, O10)."""
-    parts, local = urlsplit(url), is_loopback_url(url)
+    try:
+        parts, local = urlsplit(url), is_loopback_url(url)
+    except ValueError:
+        return "is not a URL"
     safe = parts.scheme == "https" or (parts.scheme == "http" and local)
     if not safe or not parts.hostname or parts.username is not None or parts.fragment:
         return "is not an https URL"

@@ -2,11 +2,27 @@
 
 import ipaddress
 from enum import Enum, auto
+from typing import TypeAlias
+
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _METADATA = frozenset({"169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "fd00:ec2::254"})
 _PRIVATE = tuple(
     ipaddress.ip_network(n)
-    for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fec0::/10")
+    for n in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "198.18.0.0/15",
+        "fc00::/7",
+        "fec0::/10",
+    )
+)
+_NOWHERE = tuple(
+    ipaddress.ip_network(n)
+    for n in ("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "2001::/32", "64:ff9b:1::/48", "100::/64")
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -20,6 +36,10 @@ class AddressKind(Enum):
     LINK_LOCAL = auto()
     METADATA = auto()
     NOWHERE = auto()  # unspecified, multicast, broadcast
+
+
+def _is_in(address: _Address, networks: tuple[_Network, ...]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
 
 
 def kind_of(text: str) -> AddressKind:
@@ -40,8 +60,8 @@ def kind_of(text: str) -> AddressKind:
         return AddressKind.LOOPBACK
     if address.is_link_local:
         return AddressKind.LINK_LOCAL
-    if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":
+    if address.is_unspecified or address.is_multicast or _is_in(address, _NOWHERE):
         return AddressKind.NOWHERE
-    if any(address.version == network.version and address in network for network in _PRIVATE):
+    if _is_in(address, _PRIVATE):
         return AddressKind.PRIVATE
     return AddressKind.PUBLIC

@@ -202,3 +202,20 @@ def test_a_renewal_that_fails_leaves_the_credential_as_it_was(play: Play) -> Non
         assert scene.broker.lender.lend_now(*KEY) == refused
 
     play(scenario)
+
+
+def test_a_refresh_never_lands_on_a_login_that_was_made_anew(play: Play) -> None:  # P27, X70
+    async def scenario(scene: Scene) -> None:
+        await scene.connect(left=-1)
+        scene.server.delay = 0.1
+        caller = asyncio.create_task(scene.broker.lender.lend(*KEY))
+        await scene.server.started.wait()
+        await scene.store(lambda vault: vault.delete_connection(*KEY))
+        scene.broker.lender.drop(KEY)
+        other = await scene.connect(left=3600)  # version 1 again
+        await asyncio.gather(caller, return_exceptions=True)
+        stored = await scene.store(lambda vault: vault.connection(*KEY))
+        assert stored is not None and stored.created_at == other.created_at
+        assert stored.credential.refresh_token == Secret("rt1")
+
+    play(scenario)

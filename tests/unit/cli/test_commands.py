@@ -315,7 +315,7 @@ def test_register_shows_where_a_credential_would_go_and_asks(daemon: FakeDaemon,
     assert status == 4
     assert daemon.asked == []
     assert "its credential goes to: api.acme.test, *.acme.test" in said
-    assert "logging in uses: https://acme.test/a, https://acme.test/t" in said
+    assert "logging in, refreshing and revoking use: https://acme.test/a, https://acme.test/t" in said
     assert "\x1b" not in said.replace("\x1b[31m", "").replace("\x1b[0m", "")
     status, said = asked_at_a_terminal(daemon.home, file, "y\n")
     assert status == 0

@@ -438,3 +438,23 @@ def test_a_pasted_address_of_another_place_is_refused(play: Play) -> None:  # O0
             scene.sessions.take_callback("code=a&state=b", cookies=None)
 
     play(scenario)
+
+
+def test_a_form_that_cannot_be_read_is_not_repeated(play: Play) -> None:  # P9
+    async def scenario(scene: Scene) -> None:
+        session = scene.start("keyed")
+        browser, page = await scene.enter(session)
+        answer = await browser.send_form(page, f"/auth/sessions/{session.id}/key", api_key="CANARY" + "x" * 20_000)
+        assert answer.status_code == 400 and "CANARY" not in answer.text
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("path", ["/auth/login/%C3%A9", "/auth/callback/oauth?code=c&state=%C3%A9"])
+def test_characters_that_are_never_sent_are_refused_like_any_other(play: Play, path: str) -> None:
+    async def scenario(scene: Scene) -> None:
+        browser, _ = await scene.reach_consent(scene.start())
+        scene.start()
+        assert (await browser.see(path)).status_code == 400
+
+    play(scenario)

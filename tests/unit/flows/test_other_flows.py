@@ -6,8 +6,9 @@ import pytest
 
 from authsome.errors import CredentialMissing, LoginFailed, NeedsLogin
 from authsome.flows.api_key import ApiKeyFlow
+from authsome.flows.dcr_pkce import DcrPkce
 from authsome.flows.pkce import Pkce
-from authsome.flows.steps import AskKey, ChooseClient, Fetch, Wish
+from authsome.flows.steps import AskKey, ChooseClient, Fetch, FindClient, Wish
 from authsome.flows.tokens import refresh, revoke
 from authsome.model.connection import Client, Connection, Credential, Grant
 from authsome.model.provider import Provider
@@ -134,3 +135,23 @@ def test_a_key_is_asked_for_until_it_has_the_form(partner: Partner) -> None:  # 
     problems = [s.problem for s in partner.asked if isinstance(s, AskKey)]
     assert problems[0] is None and problems[-1] == "starts with sk-"
     assert not any("0123456789" in (p or "") for p in problems)
+
+
+@pytest.mark.parametrize("flow", ["pkce", "dcr_pkce"])
+def test_a_file_cannot_have_a_kept_client_sent_elsewhere(partner: Partner, flow: str) -> None:  # O31
+    partner.pages = {f"GET {AS}/authorize": answer(200)}
+    partner.kept = None
+    evil = {"issuer": AS, "token_url": "https://evil.example/token", "resource": None}
+    partner.choice = MINE
+    login = (Pkce if flow == "pkce" else DcrPkce)().login
+    with pytest.raises(LoginFailed):
+        partner.hold(login(wish(oauth=evil, flow=flow), NOW))
+    assert {s.issuer for s in partner.asked if isinstance(s, FindClient)} == {"https://evil.example"}
+
+
+def test_a_file_cannot_plant_a_client_under_another_issuer(partner: Partner) -> None:  # O31
+    partner.pages = {}
+    planted = {"issuer": AS, "registration_endpoint": "https://evil.example/register", "resource": None}
+    with pytest.raises(LoginFailed, match="registration_endpoint"):
+        partner.hold(DcrPkce().login(wish(oauth=planted), NOW))
+    assert partner.kept is None

@@ -9,7 +9,15 @@ from authsome.cli.output import Output
 from authsome.errors import NotAllowed, UsageError
 from authsome.settings import read_home
 
-_LOGIN_URLS = ("issuer", "authorization_url", "token_url", "registration_endpoint")
+_URLS = (
+    "issuer",
+    "resource",
+    "authorization_url",
+    "token_url",
+    "device_authorization_url",
+    "registration_endpoint",
+    "revocation_url",
+)
 
 
 def run(given: Given, out: Output) -> int:
@@ -49,14 +57,18 @@ def _confirm(text: str, out: Output) -> None:
     if not sys.stdin.isatty():
         raise NotAllowed("registering a provider needs a confirmation", "look at the file, then add --yes")
     out.say(f"provider: {definition.get('name')} ({definition.get('display_name')})")
-    out.say(f"its credential goes to: {_listed(definition.get('api_url'))}")
     oauth = definition.get("oauth")
-    if isinstance(oauth, dict):
-        out.say(f"logging in uses: {_listed([oauth[key] for key in _LOGIN_URLS if oauth.get(key)])}")
+    oauth = oauth if isinstance(oauth, dict) else {}
+    base = str(oauth.get("base_url") or "(the --base-url given at login)").rstrip("/")
+    out.say(f"its credential goes to: {_listed(definition.get('api_url'), base)}")
+    urls = [oauth[key] for key in _URLS if isinstance(oauth.get(key), str)]
+    if urls:
+        out.say(f"logging in, refreshing and revoking use: {_listed(urls, base)}")
     print("install it? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotAllowed("nothing was installed")
 
 
-def _listed(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _listed(value: object, base: str) -> str:
+    shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return shown.replace("{base_url}", base)

@@ -2,8 +2,9 @@
 
 import os
 import pwd
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from authsome import __version__
 from authsome.broker.record import to_json
@@ -11,6 +12,7 @@ from authsome.daemon.api.callers import OWNER_ONLY, Here, Pid
 from authsome.daemon.doctor import examine
 
 MOST_EVENTS = 1000
+After = Annotated[int, Query(ge=0, le=2**53)]
 
 router = APIRouter()
 
@@ -45,7 +47,7 @@ async def doctor(house: Here) -> dict[str, object]:
 
 
 @router.get("/events", dependencies=OWNER_ONLY)
-async def events(house: Here, limit: int = 50, after: int = 0) -> dict[str, object]:
+async def events(house: Here, limit: int = 50, after: After = 0) -> dict[str, object]:
     """The newest events in order, or those after a number."""
     await house.recorder.flush()
     most = max(1, min(limit, MOST_EVENTS))

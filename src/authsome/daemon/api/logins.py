@@ -1,6 +1,8 @@
 """`/auth/sessions`: starting a login, waiting for it, answering it from the terminal, cancelling it."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from authsome.daemon.api.callers import OWNER_ONLY, Here
 from authsome.daemon.api.shapes import Body, session_json
@@ -13,7 +15,7 @@ from authsome.model.names import CONNECTION
 from authsome.model.provider import Provider
 from authsome.model.secret import Secret
 
-LONGEST_WAIT = 30.0
+Wait = Annotated[int, Query(ge=0, le=30)]
 
 router = APIRouter(prefix="/auth/sessions", dependencies=OWNER_ONLY)
 
@@ -76,10 +78,10 @@ async def start(body: LoginBody, house: Here) -> dict[str, object]:
 
 
 @router.get("/{number}")
-async def look(number: str, house: Here, wait: float = 0.0, after: int = -1) -> dict[str, object]:
+async def look(number: str, house: Here, wait: Wait = 0, after: int = -1) -> dict[str, object]:
     """The session, at once or when it has moved past the step `after`."""
     session = _session(number, house)
-    await session.wait(after, min(wait, LONGEST_WAIT))
+    await session.wait(after, wait)
     return _shown(session, house)
 
 

@@ -86,7 +86,8 @@ class Incoming(asyncio.Protocol):
         if self._member is None:
             self._member = Member(self.core.clock, self._transport)
         self.member.expire = self._expire
-        self.member.within(self.limits.idle)
+        # a stranger has as long as for a head, a run's connection may rest
+        self.member.within(self.limits.head_time if self.member.live is None else self.limits.idle)
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase

@@ -107,5 +107,5 @@ def _refuse_hidden_dots(segment: str, plain: str) -> None:
     if plain in (".", "..") and plain == segment:
         return
     for part in re.split("%2[fF]", plain):
-        if part.partition(";")[0] in (".", ".."):
+        if re.split(";|%3[bB]", part)[0] in (".", ".."):
             raise BadTarget("the path hides a dot segment")
