@@ -22,7 +22,7 @@ from authsome.daemon.house import House, Ports
 from authsome.daemon.pages import browser_app
 from authsome.daemon.ports import bind
 from authsome.daemon.runs import Runs
-from authsome.daemon.serve import BrowserProtocol, Door, OwnerProtocol
+from authsome.daemon.serve import BoundedProtocol, Door, OwnerProtocol
 from authsome.daemon.sessions import Sessions
 from authsome.errors import DaemonUnavailable
 from authsome.proxy.engine.ports import ProxySettings
@@ -61,7 +61,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, house.stopping.set)
     hosts = [f"{name}:{settings.port}" for name in ("127.0.0.1", "localhost", "[::1]")]
-    pages = Door(Guard(browser_app(house.sessions), hosts), BrowserProtocol)
+    pages = Door(Guard(browser_app(house.sessions), hosts), BoundedProtocol)
     owner = Door(BodyLimit(owner_app(house)), OwnerProtocol)
     await pages.open(page_socket)
     await owner.open(_owner_socket(settings.socket_path))

@@ -24,21 +24,16 @@ def ancestry(pid: int) -> list[int]:
     return line
 
 
-def is_readable(pid: int) -> bool:
-    """Whether the environment that a process was started with can be read: one of ours can hide it."""
+def environment(pid: int) -> bytes | None:
+    """What a process was started with; None where it is gone, or hides it, or belongs to somebody else."""
     try:
-        Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-    return True
-
-
-def variable(pid: int, name: str) -> str | None:
-    """A variable of the environment that a process of ours was started with."""
-    try:
-        block = Path(f"/proc/{pid}/environ").read_bytes()
+        return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return None
+
+
+def variable(block: bytes, name: str) -> str | None:
+    """A variable of such an environment."""
     prefix = name.encode() + b"="
     for entry in block.split(b"\0"):
         if entry.startswith(prefix):

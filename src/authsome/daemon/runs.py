@@ -58,12 +58,13 @@ class Runs:
         could be anybody's: "unknown".
         """
         line = processes.ancestry(pid)
-        if processes.started(pid) is None or not processes.is_readable(pid):
+        blocks = [processes.environment(each) for each in line]
+        if not blocks or blocks[0] is None:
             return "unknown"
         for run in self._by_digest.values():
             if run.pid in line:
                 return run.id
-        marks = (processes.variable(each, "AUTHSOME_RUN") for each in line)
+        marks = (processes.variable(block, "AUTHSOME_RUN") for block in blocks if block is not None)
         return next((mark for mark in marks if mark), None)
 
     async def start(self, wish: RunWish, bundle: str) -> tuple[Run, Secret, Path]:

@@ -67,10 +67,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
 
-class BrowserProtocol(BoundedProtocol):
-    """The browser's door; `Guard` stands behind it."""
-
-
 class OwnerProtocol(BoundedProtocol):
     """Only processes of our own user get in; `scope["client"]` is `("pid", the caller's pid)` (P10)."""
 
