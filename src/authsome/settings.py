@@ -4,15 +4,20 @@ Environment first, then `config.toml` in the home, then the defaults.
 """
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from authsome.errors import UsageError
 
 DEFAULT_PORT = 7998
+_PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
 
 class Settings(NamedTuple):
-    """What the owner can choose. Paths are absolute strings; `resolve` maps a host to `address:port`."""
+    """What the owner can choose. Paths are absolute strings; `resolve` maps a host to `address:port`.
+
+    `upstream_proxy` is a URL, with credentials perhaps; `upstream_proxy_setting` is what it was set by.
+    """
 
     home: str
     host: str = "127.0.0.1"
@@ -23,6 +28,12 @@ class Settings(NamedTuple):
     database_url: str | None = None
     ca_files: tuple[str, ...] = ()
     resolve: dict[str, str] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
+    upstream_proxy: str = ""
+    upstream_proxy_setting: str = "upstream_proxy"
+    no_proxy: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Settings(home={self.home!r})"  # there are secrets among the others
 
     def path(self, *parts: str) -> str:
         """A file or directory of the home."""
@@ -64,6 +75,7 @@ def read_settings() -> Settings:
     resolve = config.get("resolve", {})
     if not isinstance(resolve, dict) or not all(isinstance(v, str) for v in resolve.values()):
         raise UsageError('config.toml: resolve: expected a table of host = "address:port"')
+    proxy, setting = _upstream_proxy(env, config)
     return Settings(
         home=home,
         host=_loopback(choose("host") or "127.0.0.1"),
@@ -74,6 +86,9 @@ def read_settings() -> Settings:
         database_url=choose("database_url"),
         ca_files=_ca_files(choose("ca_file"), env.get("SSL_CERT_FILE")),
         resolve=resolve,
+        upstream_proxy=proxy,
+        upstream_proxy_setting=setting,
+        no_proxy=_no_proxy(env, config),
     )
 
 
@@ -86,7 +101,10 @@ def _read_config(path: str) -> dict[str, object]:
         raise UsageError(f"{path}: {error.strerror}") from None
     import tomllib  # only where there is a file to read
 
-    known = {"host", "port", "proxy_port", "root_key_file", "database_url", "ca_file", "resolve"}
+    known = {
+        "host", "port", "proxy_port", "root_key_file", "database_url", "ca_file", "resolve", "upstream_proxy",
+        "no_proxy",
+    }  # fmt: skip
     with file:
         try:
             config = tomllib.load(file)
@@ -101,6 +119,27 @@ def _read_config(path: str) -> dict[str, object]:
 def _ca_files(ours: str | None, general: str | None) -> tuple[str, ...]:
     """Our own variable has to name a file; the general one may be left over from anywhere."""
     return tuple(path for path in (ours, general if general and os.path.isfile(general) else None) if path)
+
+
+def _upstream_proxy(env: Mapping[str, str], config: Mapping[str, object]) -> tuple[str, str]:
+    """The proxy and the setting that names it. The variables belong to whichever command started us: the file wins."""
+    own = config.get("upstream_proxy")
+    if own is not None:
+        if not isinstance(own, str):
+            raise UsageError("config.toml: upstream_proxy: expected a URL, http://HOST:PORT")
+        return own, "upstream_proxy"
+    if env.get("AUTHSOME_RUN"):
+        return "", ""  # they lead to a proxy of authsome's own
+    return next(((env[name], name) for name in _PROXIES if env.get(name)), ("", ""))
+
+
+def _no_proxy(env: Mapping[str, str], config: Mapping[str, object]) -> tuple[str, ...]:
+    own = config.get("no_proxy")
+    if own is None:
+        return tuple((env.get("no_proxy") or env.get("NO_PROXY") or "").replace(",", " ").split())
+    if not isinstance(own, list) or not all(isinstance(entry, str) for entry in own):
+        raise UsageError("config.toml: no_proxy: expected a list of hosts, names or networks")
+    return tuple(own)
 
 
 def _port(name: str, value: str | None, default: int) -> int:

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 
 from parts.pki import Authority
 
+from authsome.broker.egress import Egress
 from authsome.errors import AuthsomeError
 from authsome.model.event import Event
 from authsome.model.injection import HeaderInjection, Injection
@@ -334,6 +335,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     resolve: dict[str, str] = field(default_factory=dict)
     own_ports: frozenset[int] = frozenset()
+    egress: Egress = field(default_factory=Egress)
 
 
 class World:
@@ -384,6 +386,7 @@ class World:
                 ca_files=(str(self.directory / "upstream.pem"),),
                 limits=self.options.limits,
                 own_ports=self.options.own_ports,
+                egress=self.options.egress,
             )
             self.proxy = Proxy(self.house, self.trust, settings)
             self.port = await self.proxy.start(0)

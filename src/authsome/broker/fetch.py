@@ -1,4 +1,7 @@
-"""Outgoing calls to authorization servers: bounded, pinned to a checked address, never redirected (P14)."""
+"""Outgoing calls to authorization servers: bounded, pinned to a checked address, never redirected (P14).
+
+Through the owner's upstream proxy there is no address to pin: it resolves the name, and TLS verifies who answers.
+"""
 
 import asyncio
 import ipaddress
@@ -12,13 +15,15 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx2
 
+from authsome.broker.egress import Egress, Hop
 from authsome.broker.roots import verified_context
 from authsome.errors import LoginFailed, Unreachable
 from authsome.flows.steps import Fetch, Fetched, Step
 from authsome.model.address import AddressKind, kind_of
-from authsome.model.authority import BadAuthority, normal_host
+from authsome.model.authority import Authority, BadAuthority, normal_host
 from authsome.model.route import is_loopback_url
 from authsome.model.secret import Secret
+from authsome.proxy.rules.address import refuse_name
 
 TIME_LIMIT = 10.0
 BODY_LIMIT = 1 << 20
@@ -29,9 +34,10 @@ CACHE_SIZE = 256
 class Fetcher:
     """Carries out `Fetch` steps. One slow server delays no other: each call has a connection of its own."""
 
-    def __init__(self, ca_files: Iterable[str], resolve: dict[str, str]) -> None:
+    def __init__(self, ca_files: Iterable[str], resolve: dict[str, str], egress: Egress | None = None) -> None:
         self._tls = verified_context(ca_files)
         self._resolve = resolve
+        self._egress = egress or Egress()
         self._cache: dict[str, tuple[float, Fetched]] = {}
 
     async def __call__(self, step: Fetch) -> Fetched:
@@ -60,10 +66,6 @@ class Fetcher:
                 return await self._call(step)
         except TimeoutError:
             raise Unreachable(f"{host} did not answer within {TIME_LIMIT:.0f} s", "try again later") from None
-        except httpx2.DecodingError:
-            raise LoginFailed(f"{host} sent an answer that cannot be decoded") from None
-        except httpx2.HTTPError as error:
-            raise Unreachable(f"{host} cannot be reached: {_reason(error)}", _hint(error)) from None
 
     async def _call(self, step: Fetch) -> Fetched:
         parts = urlsplit(step.url)
@@ -75,7 +77,8 @@ class Fetcher:
             raise LoginFailed(f"not a URL that can be called: {parts.scheme}://{parts.hostname}") from None
         if parts.scheme != "https" and not (step.owner_wrote and is_loopback_url(step.url)):
             raise LoginFailed(f"{host} is not called without TLS")
-        address, port = await self._address(host, port, step)
+        hop = self._hop(host, port, step)
+        address, port = (host, port) if hop else await self._address(host, port, step)
         shown = f"[{address}]" if ":" in address else address
         path = parts.path or "/"
         target = f"{parts.scheme}://{shown}:{port}{path}" + (f"?{parts.query}" if parts.query else "")
@@ -88,18 +91,33 @@ class Fetcher:
         if step.authorization is not None:
             headers["Authorization"] = step.authorization.reveal()
         content = _content(step, headers)
-        transport = httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=False)
-        async with (
-            httpx2.AsyncClient(
-                transport=transport, trust_env=False, timeout=TIME_LIMIT, follow_redirects=False
-            ) as client,
-            client.stream(
-                step.method, target, headers=headers, content=content, extensions={"sni_hostname": host}
-            ) as answer,
-        ):
-            body = await _read(answer, host)
-            fields = {name.lower(): value for name, value in answer.headers.items()}
-            return Fetched(status=answer.status_code, headers=fields, body=body, at=time.time())
+        transport = httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=False, proxy=_proxy(hop))
+        try:
+            async with (
+                httpx2.AsyncClient(
+                    transport=transport, trust_env=False, timeout=TIME_LIMIT, follow_redirects=False
+                ) as client,
+                client.stream(
+                    step.method, target, headers=headers, content=content, extensions={"sni_hostname": host}
+                ) as answer,
+            ):
+                body = await _read(answer, host)
+                fields = {name.lower(): value for name, value in answer.headers.items()}
+                return Fetched(status=answer.status_code, headers=fields, body=body, at=time.time())
+        except httpx2.DecodingError:
+            raise LoginFailed(f"{host} sent an answer that cannot be decoded") from None
+        except httpx2.HTTPError as error:
+            through = f" through the upstream proxy {hop}" if hop else ""
+            raise Unreachable(f"{host} cannot be reached{through}: {_reason(error)}", _hint(error, hop)) from None
+
+    def _hop(self, host: str, port: int, step: Fetch) -> Hop | None:
+        """The proxy to go through. What leads inside as it is written is refused before."""
+        hop = None if host in self._resolve else self._egress.hop_to(host, port)
+        if hop is not None:
+            inside = Authority(host, port).is_ip and kind_of(host) not in _allowed(step)
+            if inside or refuse_name(host):
+                raise _led_astray(host)
+        return hop
 
     async def _address(self, host: str, port: int, step: Fetch) -> tuple[str, int]:
         """Resolve once and check every address; the one that was checked is the one that is dialled."""
@@ -111,15 +129,31 @@ class Fetcher:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise Unreachable(f"{host} cannot be resolved: {error.strerror or error}", "check the network") from None
-        allowed = {AddressKind.PUBLIC}
-        if step.owner_wrote:
-            allowed.add(AddressKind.PRIVATE)
-            if is_loopback_url(step.url):
-                allowed.add(AddressKind.LOOPBACK)
+        allowed = _allowed(step)
         addresses = [str(entry[4][0]) for entry in found]
         if any(kind_of(address) not in allowed for address in addresses):
-            raise LoginFailed(f"{host} leads to an address that is not called on a server's word")
+            raise _led_astray(host)
         return sorted(addresses, key=lambda a: ipaddress.ip_address(a.partition("%")[0]).version)[0], port
+
+
+def _allowed(step: Fetch) -> set[AddressKind]:
+    allowed = {AddressKind.PUBLIC}
+    if step.owner_wrote:
+        allowed.add(AddressKind.PRIVATE)
+        if is_loopback_url(step.url):
+            allowed.add(AddressKind.LOOPBACK)
+    return allowed
+
+
+def _led_astray(host: str) -> LoginFailed:
+    return LoginFailed(f"{host} leads to an address that is not called on a server's word")
+
+
+def _proxy(hop: Hop | None) -> httpx2.Proxy | None:
+    if hop is None:
+        return None
+    fields = {"Proxy-Authorization": hop.authorization.reveal()} if hop.authorization else None
+    return httpx2.Proxy(f"http://{hop}", headers=fields)
 
 
 def _content(step: Fetch, headers: dict[str, str]) -> bytes | None:
@@ -164,11 +198,16 @@ def _reason(error: httpx2.HTTPError) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({cause.verify_message})"
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx2.ProxyError):
+        status = str(error)[:3]
+        return f"it answered {status}" if status.isdigit() else "it does not connect us"
     if isinstance(error, httpx2.ConnectError):
         return "the connection was refused or lost"
     return "it broke the connection or the protocol"
 
 
-def _hint(error: httpx2.HTTPError) -> str:
+def _hint(error: httpx2.HTTPError, hop: Hop | None) -> str:
+    if isinstance(error, httpx2.ProxyError) and hop is not None:
+        return f"check the address, user name and password in {hop.setting}"
     trust = "certificate" in _reason(error)
     return "name your own CA in AUTHSOME_CA_FILE" if trust else "check the network, then try again"

@@ -1,4 +1,7 @@
-"""The roots by which servers are verified: the system's and the owner's own, the same for every outgoing connection."""
+"""The roots by which servers are verified: the system's and the owner's own, the same for every outgoing connection.
+
+Why not by truststore: docs/adr/0015-roots.md.
+"""
 
 import contextlib
 import os
@@ -12,6 +15,7 @@ from authsome.errors import DaemonUnavailable
 _USUAL = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from authsome.broker.broker import Broker
+from authsome.broker.egress import Egress
 from authsome.broker.fetch import Fetcher
 from authsome.broker.record import Recorder
 from authsome.broker.store import Store
@@ -75,7 +76,10 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
 async def _compose(settings: Settings, store: Store) -> House:
     catalog = Catalog(Path(settings.path("providers")))
     recorder = Recorder(store)
-    fetch = Fetcher(settings.ca_files, settings.resolve)
+    egress = Egress.of(settings)
+    if egress.fault:
+        log.warning("%s", egress.fault)
+    fetch = Fetcher(settings.ca_files, settings.resolve, egress)
     broker = Broker(store, catalog, fetch, recorder, redirect_uri=settings.redirect_uri)
     await broker.lender.load()
     runs = Runs(Path(settings.path("run")), store, recorder)
@@ -83,7 +87,12 @@ async def _compose(settings: Settings, store: Store) -> House:
     proxy = Proxy(
         Ports(broker, runs, recorder),
         trust,
-        ProxySettings(ca_files=settings.ca_files, resolve=settings.resolve, own_ports=frozenset({settings.port})),
+        ProxySettings(
+            ca_files=settings.ca_files,
+            resolve=settings.resolve,
+            own_ports=frozenset({settings.port}),
+            egress=egress,
+        ),
     )
 
     def end_run(run_id: str) -> int:

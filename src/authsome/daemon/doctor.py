@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from authsome.broker.egress import Egress
 from authsome.broker.roots import system_roots
 from authsome.catalog.catalog import Entry, Source
 from authsome.daemon.house import House
@@ -39,6 +40,7 @@ async def examine(house: House) -> list[Check]:
         *_connections(house),
         Check("pages", True, f"{house.settings.origin} serves the login pages"),
         Check("proxy", True, f"listening on 127.0.0.1:{house.proxy_port}"),
+        *_egress(house),
         _roots(),
         _watching(),
     ]
@@ -94,6 +96,16 @@ def _connection(connection: Connection, entry: Entry | None) -> Check:
     if now != was:
         return Check(name, None, f"the login was for {was}; its file now says {now}", "log in again to change it")
     return Check(name, True, status.value)
+
+
+def _egress(house: House) -> list[Check]:
+    egress = Egress.of(house.settings)
+    if egress.fault:
+        hint = "set upstream_proxy in config.toml, then: authsome daemon restart"
+        return [Check("upstream proxy", False, egress.fault, hint)]
+    if egress.hop is None:
+        return []
+    return [Check("upstream proxy", None, f"connections go through {egress.hop} ({egress.hop.setting})")]
 
 
 def _roots() -> Check:

@@ -17,7 +17,7 @@ from authsome.proxy.rules.decide import Deny, Inject, Request, Terms, Tunnel, de
 from authsome.proxy.rules.framing import frame_request
 from authsome.proxy.rules.head import BadMessage, RequestReader
 from authsome.proxy.rules.hello import Hello, server_name
-from authsome.proxy.rules.inject import complete, outline, plain_head
+from authsome.proxy.rules.inject import outline, plain_head
 from authsome.proxy.rules.table import Lendable, RouteTable
 from authsome.proxy.rules.target import BadTarget, parse_origin
 
@@ -115,7 +115,7 @@ def test_nothing_is_injected_where_no_route_leads_and_no_placeholder_leaves(
         assert any(naive_cover(route, authority, target.path) for route in lendable.routes)
         assert terms.only is None or lendable.provider in terms.only
         assert terms.choices.get(lendable.provider, lendable.connection) == lendable.connection
-        sent = complete(outline(request, framing, decision), Secret("the-credential"))
+        sent = outline(request, framing, decision).complete(Secret("the-credential"))
         assert sent.count(b"the-credential") == 1
     assert b"authsome-proxy-managed" not in sent
     assert not any(each.placeholder.encode() in sent for each in table.lendables)

@@ -24,7 +24,7 @@ from authsome.proxy.rules.decide import (
 )
 from authsome.proxy.rules.framing import RequestFraming, frame_request
 from authsome.proxy.rules.head import RequestHead, RequestReader
-from authsome.proxy.rules.inject import BadCredential, complete, outline
+from authsome.proxy.rules.inject import BadCredential, outline
 from authsome.proxy.rules.table import Lendable, RouteTable
 from authsome.proxy.rules.target import BadTarget, parse_absolute, parse_authority, parse_origin
 
@@ -154,8 +154,8 @@ def test_what_is_sent_is_the_vectors_lines(vector: Vector) -> None:  # X38 X39 P
     credential = Secret(vector.get("credential", "s3cret-value"))
     if "refused" in vector:
         with pytest.raises(BadCredential, match=vector["refused"]) as caught:
-            complete(outline(asked, framing, decision), credential)
+            outline(asked, framing, decision).complete(credential)
         assert credential.reveal().strip() == "" or credential.reveal() not in str(caught.value)
         return
-    sent = complete(outline(asked, framing, decision), credential)
+    sent = outline(asked, framing, decision).complete(credential)
     assert sent.decode("latin-1") == "\r\n".join([*vector["sent"], "", ""])

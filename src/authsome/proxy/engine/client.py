@@ -3,17 +3,17 @@
 import hashlib
 
 from authsome.model.authority import Authority, BadAuthority
+from authsome.proxy.engine.asked import Asked
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.dial import Origin
-from authsome.proxy.engine.exchange import Asked, Exchange
+from authsome.proxy.engine.exchange import Exchange
 from authsome.proxy.engine.incoming import Incoming
-from authsome.proxy.engine.intercept import Intercept
+from authsome.proxy.engine.intercept import Interception
 from authsome.proxy.engine.refusals import UNAUTHENTICATED, Refusal, bad_request, host_mismatch
 from authsome.proxy.engine.runs import LiveRun
 from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.engine.tunnel import ESTABLISHED, TunnelEnd
-from authsome.proxy.rules.decide import Deny, Request, decide_connect, decide_plain
-from authsome.proxy.rules.decide import Intercept as Intercepted
+from authsome.proxy.rules.decide import Deny, Intercept, Request, decide_connect, decide_plain
 from authsome.proxy.rules.framing import RequestFraming
 from authsome.proxy.rules.head import RequestHead
 from authsome.proxy.rules.inject import host_field, plain_head
@@ -71,7 +71,7 @@ class ClientLeg(Incoming):
         decision = decide_connect(self.core.house.table(), live.terms, authority)
         if isinstance(decision, Deny):
             return Refusal.of_decision(decision)
-        if not isinstance(decision, Intercepted):
+        if not isinstance(decision, Intercept):
             live.requests += 1
             _, early = self.release()
             TunnelEnd(self.core, self.member, live, authority).begin(early)
@@ -83,7 +83,7 @@ class ClientLeg(Incoming):
         self.core.pool.warm(Origin(authority.host, authority.port))
         transport, early = self.release()
         member = self.member
-        inside = Intercept(self.core, member, live, authority)
+        inside = Interception(self.core, member, live, authority)
         layer = TlsLayer(context, inside)
         transport.write(ESTABLISHED)
         transport.set_protocol(layer)
@@ -117,5 +117,7 @@ class ClientLeg(Incoming):
         if isinstance(decision, Deny):
             return Refusal.of_decision(decision)
         origin = Origin(authority.host, authority.port, secure=False)
-        asked = Asked(origin=origin, method=head.method, http11=head.http11, framing=framing)
-        return Exchange(self, self.core.pool, asked, plain_head(request, framing, host_field(authority, 80)))
+        asked = Asked(origin=origin, method=head.method)
+        exchange = Exchange(self, self.core.pool, asked, framing, http11=head.http11)
+        exchange.lent(plain_head(request, framing, host_field(authority, 80)))
+        return exchange

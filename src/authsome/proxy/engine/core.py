@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from authsome.model.event import Denied
 from authsome.proxy.engine.clock import Clock
 from authsome.proxy.engine.dial import Dialler
+from authsome.proxy.engine.http2.pool import Http2Pool
 from authsome.proxy.engine.ports import House, Limits
 from authsome.proxy.engine.runs import LiveRun, Runs
 from authsome.proxy.engine.trust import Trust
@@ -14,7 +15,7 @@ from authsome.proxy.engine.upstream import Pool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """The parts that are there once."""
+    """The parts that are there once. `pool` holds HTTP/1.1 connections to servers, `streams` those of HTTP/2."""
 
     house: House
     trust: Trust
@@ -22,6 +23,7 @@ class Core:
     clock: Clock
     dialler: Dialler
     pool: Pool
+    streams: Http2Pool
     runs: Runs
 
     def denied(self, live: LiveRun, host: str, error: str) -> None:

@@ -1,14 +1,21 @@
-"""Opening a connection: resolve once, check every address, dial only what was checked (P1, X24, X66)."""
+"""Opening a connection: resolve once, check every address, dial only what was checked (P1, X24, X66).
+
+Through the owner's upstream proxy only what is written can be checked: it is the proxy that resolves the name.
+"""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from authsome.broker.egress import Egress, Hop
 from authsome.broker.roots import verified_context
+from authsome.errors import Unreachable
 from authsome.model.authority import Authority, BadAuthority
+from authsome.proxy.engine.connect import HopRefused, ask
 from authsome.proxy.engine.ports import ProxySettings
 from authsome.proxy.engine.refusals import Refusal
 from authsome.proxy.rules.address import Purpose, refuse_address, refuse_name
@@ -37,42 +44,59 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dialler:
-    """Who may be dialled. `own_ports` are authsome's, `resolve` the owner's own addresses for some hosts."""
+    """Who may be dialled, and how. `own_ports` are authsome's, `resolve` the owner's own addresses for some hosts."""
 
     resolve: Mapping[str, str]
     own_ports: frozenset[int]
     connect_time: float
+    egress: Egress = field(default_factory=Egress)
 
     @classmethod
     def of(cls, settings: ProxySettings, own_port: int) -> "Dialler":
         """As the settings say, the proxy's own port added."""
-        return cls(settings.resolve, settings.own_ports | {own_port}, settings.limits.connect_time)
+        own_ports = settings.own_ports | {own_port}
+        egress = settings.egress.without(own_ports)
+        return cls(settings.resolve, own_ports, settings.limits.connect_time, egress)
 
     async def connect(self, origin: Origin, purpose: Purpose) -> socket.socket:
-        """A connected socket. Raises CannotDial."""
+        """A connected socket, on which nothing has been read or written of the origin's. Raises CannotDial."""
+        fixed = self.resolve.get(str(origin)) or self.resolve.get(origin.host)
+        hop = None if fixed else self._hop(origin, purpose)
+        whose = f"the upstream proxy {hop}: " if hop else ""
         try:
             async with asyncio.timeout(self.connect_time):
-                addresses = await self._addresses(origin, purpose)
-                return await _race(addresses)
+                if hop is not None:
+                    return await _through(hop, origin)
+                return await _race([_fixed(fixed, origin)] if fixed else await self._addresses(origin, purpose))
         except TimeoutError:
-            raise unreachable(origin, "it does not answer") from None
+            raise unreachable(origin, f"{whose}it does not answer") from None
         except socket.gaierror as error:
-            raise unreachable(origin, f"its name does not resolve ({error.strerror})") from None
+            raise unreachable(origin, f"{whose}its name does not resolve ({error.strerror})") from None
         except (OSError, UnicodeError) as error:
-            raise unreachable(origin, getattr(error, "strerror", None) or "the connection failed") from None
+            number = getattr(error, "errno", None)  # the event loop puts words of its own beside it
+            raise unreachable(origin, whose + (os.strerror(number) if number else "the connection failed")) from None
+
+    def _hop(self, origin: Origin, purpose: Purpose) -> Hop | None:
+        """The proxy to go through; what is refused as it is written is refused on either way."""
+        why = refuse_name(origin.host)
+        if not why and Authority(origin.host, origin.port).is_ip:
+            why = refuse_address(origin.host, origin.port, purpose, self.own_ports)
+        if why:
+            raise _refused(origin, why)
+        if purpose is Purpose.CLEAR:
+            return None
+        try:
+            return self.egress.hop_to(origin.host, origin.port)
+        except Unreachable as error:
+            raise CannotDial(Refusal.of_error(error)) from None
 
     async def _addresses(self, origin: Origin, purpose: Purpose) -> list[tuple[str, int]]:
         """Every address that may be dialled, as text and port."""
-        fixed = self.resolve.get(str(origin)) or self.resolve.get(origin.host)
-        if fixed is not None:
-            return [_fixed(fixed, origin)]
-        why = refuse_name(origin.host)
-        if why:
-            raise _refused(origin, why)
         loop = asyncio.get_running_loop()
         infos = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
         texts = list(dict.fromkeys(str(info[4][0]) for info in infos))
         allowed = []
+        why = "it has no address"
         for text in texts:
             why = refuse_address(text, origin.port, purpose, self.own_ports)
             if not why:
@@ -80,6 +104,24 @@ class Dialler:
         if not allowed:
             raise _refused(origin, why)
         return _interleaved(allowed)
+
+
+async def _through(hop: Hop, origin: Origin) -> socket.socket:
+    """A socket to the origin by way of the proxy. The proxy is the owner's choice: any address of it is dialled."""
+    loop = asyncio.get_running_loop()
+    infos = await loop.getaddrinfo(hop.place.host, hop.place.port, type=socket.SOCK_STREAM)
+    addresses = dict.fromkeys((str(info[4][0]), hop.place.port) for info in infos)
+    sock = await _race(_interleaved(list(addresses)))
+    try:
+        await ask(sock, hop, str(origin))
+    except HopRefused as error:
+        sock.close()
+        hint = f"check the user name and password in {hop.setting}" if error.status == 407 else ""
+        raise unreachable(origin, f"the upstream proxy {hop} {error}", hint) from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _fixed(text: str, origin: Origin) -> tuple[str, int]:
@@ -147,16 +189,16 @@ async def _connect(host: str, port: int) -> socket.socket:
     return sock
 
 
-def upstream_context(ca_files: Iterable[str]) -> ssl.SSLContext:
-    """How upstream servers are verified; HTTP/1.1 is what is offered to them. Raises DaemonUnavailable."""
+def upstream_context(ca_files: Iterable[str], protocol: str) -> ssl.SSLContext:
+    """How upstream servers are verified; `protocol` is what is offered to them (ALPN). Raises DaemonUnavailable."""
     context = verified_context(ca_files)
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     return context
 
 
-def unreachable(origin: Origin, why: str) -> CannotDial:
+def unreachable(origin: Origin, why: str, hint: str = "") -> CannotDial:
     """What the child is told where a connection failed."""
-    return CannotDial(Refusal(502, "endpoint_unreachable", f"{origin} cannot be reached: {why}"))
+    return CannotDial(Refusal(502, "endpoint_unreachable", f"{origin} cannot be reached: {why}", hint))
 
 
 def untrusted(origin: Origin, error: ssl.SSLError) -> CannotDial:

@@ -1,11 +1,9 @@
 """One request and its answer, between a client's connection and a server's; it is the only thing that knows both."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from authsome.proxy.engine.dial import Origin
+from authsome.proxy.engine.asked import Asked
 from authsome.proxy.engine.outgoing import Outgoing
 from authsome.proxy.engine.refusals import BAD_GATEWAY, Refusal
 from authsome.proxy.engine.relay import join
@@ -18,31 +16,13 @@ if TYPE_CHECKING:
     from authsome.proxy.engine.incoming import Incoming
 
 # May be sent again where the first attempt left no trace (RFC 9110 §9.2.2).
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "QUERY", "PROPFIND", "REPORT", "SEARCH"})
-_REPLAYABLE = 65536
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "QUERY", "PROPFIND", "REPORT", "SEARCH"})
+REPLAYABLE = 65536
 
 _FRAMING = frozenset({b"content-length"})
 _NONE: frozenset[bytes] = frozenset()
 # what no longer fits a body that was decoded on its way
-_CODED = frozenset({b"content-encoding", b"content-length", b"content-md5", b"digest", b"content-digest"})
-
-
-@dataclass(slots=True, kw_only=True)
-class Asked:
-    """What an exchange needs to know of its request. `answered` is told the status of the final answer.
-
-    `needles` are the forms of the injected credential that are taken out of the answer (P6). `renew` is told that
-    the provider answered 401; where it says yes, the exchange will be given another head, or told that there is none.
-    """
-
-    origin: Origin
-    method: str
-    http11: bool
-    framing: RequestFraming
-    answered: Callable[[int], None] | None = None
-    injected: bool = False
-    needles: tuple[bytes, ...] = ()
-    renew: Callable[[], bool] | None = None
+CODED = frozenset({b"content-encoding", b"content-length", b"content-md5", b"digest", b"content-digest"})
 
 
 class Exchange:
@@ -53,21 +33,26 @@ class Exchange:
     """
 
     __slots__ = (
-        "_answered", "_asked", "_begun", "_connection", "_head", "_held", "_held_size", "_incoming", "_kept",
-        "_kept_size", "_pool", "_renewed", "_replay", "_retried", "_sent", "_started", "_timer", "_waiting",
-        "decode_chunks", "keep", "method", "passage",
+        "_answered", "_asked", "_begun", "_connection", "_framing", "_head", "_held", "_held_size", "_http11",
+        "_incoming", "_kept", "_kept_size", "_pool", "_renewed", "_replay", "_retried", "_sent", "_started", "_timer",
+        "_waiting", "decode_chunks", "keep", "lending", "method", "passage",
     )  # fmt: skip
 
-    def __init__(self, incoming: "Incoming", pool: Pool, asked: Asked, head: bytes | None) -> None:
+    def __init__(
+        self, incoming: "Incoming", pool: Pool, asked: Asked, framing: RequestFraming, *, http11: bool
+    ) -> None:
         self._incoming = incoming
         self._pool = pool
         self._asked = asked
+        self._framing = framing
+        self._http11 = http11
         self.method = asked.method
-        self.decode_chunks = not asked.http11
+        self.decode_chunks = not http11
         self.passage: Passage | None = None
-        self.keep = asked.framing.keep_alive
+        self.keep = framing.keep_alive
+        self.lending: asyncio.Task[None] | None = None
         self._connection: Outgoing | None = None
-        self._head = head
+        self._head: bytes | None = None
         self._held: list[bytes] = []
         self._held_size = 0
         # what was sent, while it may have to be sent again
@@ -76,7 +61,7 @@ class Exchange:
         self._kept: list[bytes] | None = []
         self._kept_size = 0
         self._renewed = False
-        self._sent = asked.framing.length == 0
+        self._sent = framing.length == 0
         self._begun = self._answered = self._retried = self._waiting = self._started = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -89,17 +74,17 @@ class Exchange:
             self._dispatch()
 
     def lent(self, head: bytes) -> None:
-        """The head of the request, with its credential."""
+        """As `Borrower.lent`; also for a request that gets no credential."""
         self._head = head
         if self._started:
             self._dispatch()
 
     def not_lent(self, refusal: Refusal) -> None:
-        """There is no credential."""
+        """As `Borrower.not_lent`."""
         self._fail(refusal)
 
     def _dispatch(self) -> None:
-        connection = self._pool.take(self._asked.origin, careful=self.method not in _IDEMPOTENT)
+        connection = self._pool.take(self._asked.origin, careful=self.method not in IDEMPOTENT)
         if connection is not None:
             self.connected(connection)
         else:
@@ -119,7 +104,7 @@ class Exchange:
         else:
             self._held.append(data)
             self._held_size += len(data)
-            if self._held_size > _REPLAYABLE:
+            if self._held_size > REPLAYABLE:
                 self._incoming.hold(True)
 
     def sent(self) -> None:
@@ -133,6 +118,8 @@ class Exchange:
     def abandon(self) -> None:
         """The client is gone, or sends nonsense."""
         self._stop_timer()
+        if self.lending is not None:
+            self.lending.cancel()
         if self._waiting:
             self._waiting = False
             self._pool.leave(self._asked.origin, self)
@@ -161,13 +148,13 @@ class Exchange:
         assert self._head is not None
         self._connection = connection
         data = self._head + b"".join(self._held) if self._held else self._head
-        if self._held_size > _REPLAYABLE:
+        if self._held_size > REPLAYABLE:
             self._incoming.hold(False)
         self._held, self._held_size = [], 0
-        may_repeat = connection.reused and not self._retried and self.method in _IDEMPOTENT
-        self._replay = [data] if may_repeat and len(data) <= _REPLAYABLE else None
+        may_repeat = connection.reused and not self._retried and self.method in IDEMPOTENT
+        self._replay = [data] if may_repeat and len(data) <= REPLAYABLE else None
         connection.carry(self, data)
-        if self._asked.framing.expects and not self._sent and self._connection is connection:
+        if self._framing.expects and not self._sent and self._connection is connection:
             self._wait_for_continue()
 
     def unconnected(self, refusal: Refusal) -> None:
@@ -184,13 +171,13 @@ class Exchange:
             if self._timer is None:
                 return
             self._stop_timer()
-        if self._asked.http11:
+        if self._http11:
             self._incoming.answer(self._plain_head(head) + b"\r\n")
 
     def switched(self, head: ResponseHead, rest: bytes) -> None:
         """As `Asker.switched`: from here on bytes are relayed, and nothing is injected (X43)."""
         self._replay = None
-        if not self._asked.framing.websocket or self._connection is None:
+        if not self._framing.websocket or self._connection is None:
             raise BadMessage("the server changed the protocol without being asked", 502)
         connection, self._connection = self._connection, None
         self._note(101)
@@ -217,27 +204,27 @@ class Exchange:
         self._stop_timer()
         self._note(head.status)
         refused = head.status == 401 and self._asked.injected
-        if framing.verbatim and self._asked.http11 and self.keep and self._sent and not decoded and not refused:
+        if framing.verbatim and self._http11 and self.keep and self._sent and not decoded and not refused:
             return overwrite(head.text, self._asked.needles)
-        lines = [_status_line(head), _fields(head, framing.named - _FRAMING | (_CODED if decoded else _NONE))]
+        lines = [_status_line(head), _fields(head, framing.named - _FRAMING | (CODED if decoded else _NONE))]
         if chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         elif isinstance(framing.length, Unmeasured) or decoded:
             self.keep = False
         if refused:
             lines.append(b"X-Authsome-Error: refused_by_provider\r\n")
-        if self._asked.framing.expects and not self._sent:
+        if self._framing.expects and not self._sent:
             self.keep = False  # nobody knows whether the client will still send its body
         if not self.keep:
             lines.append(b"Connection: close\r\n")
-        elif not self._asked.http11:
+        elif not self._http11:
             lines.append(b"Connection: keep-alive\r\n")
         lines.append(b"\r\n")
         return overwrite(b"".join(lines), self._asked.needles)
 
     def _prepare_body(self, head: ResponseHead, framing: ResponseFraming) -> tuple[Passage | None, bool]:
         """What the body goes through, and whether the client gets it chunked. Raises BadMessage."""
-        http11 = self._asked.http11
+        http11 = self._http11
         chunked = framing.length is Unmeasured.CHUNKED and http11
         if self._asked.needles and framing.length != 0:
             coding = coding_of(head.fields)
@@ -252,7 +239,7 @@ class Exchange:
 
     def ended(self) -> None:
         """As `Asker.ended`."""
-        self._connection = None
+        self._connection = self._asked.renew = None
         self._incoming.finished(self.keep)
 
     def broken(self, error: Exception | None) -> None:
@@ -289,13 +276,13 @@ class Exchange:
         assert self._kept is not None
         self._kept.append(data)
         self._kept_size += len(data)
-        if self._kept_size > _REPLAYABLE:
+        if self._kept_size > REPLAYABLE:
             self._kept = None
 
     def _keep_for_replay(self, data: bytes) -> None:
         assert self._replay is not None
         self._replay.append(data)
-        if sum(map(len, self._replay)) > _REPLAYABLE:
+        if sum(map(len, self._replay)) > REPLAYABLE:
             self._replay = None
 
     def _fail(self, refusal: Refusal) -> None:

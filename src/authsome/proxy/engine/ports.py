@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from authsome.broker.egress import Egress
 from authsome.model.event import Event
 from authsome.model.run import Run
 from authsome.model.secret import Secret
@@ -70,10 +71,12 @@ class Limits:
 class ProxySettings:
     """`resolve` maps a host, or `host:port`, to the `address:port` that is dialled instead of it.
 
-    `own_ports` are the ports that authsome listens on; `ca_files` hold extra upstream roots (PEM).
+    `own_ports` are the ports that authsome listens on; `ca_files` hold extra upstream roots (PEM). `egress` tells
+    which connections go through a proxy of the owner's network.
     """
 
     resolve: Mapping[str, str] = field(default_factory=dict)
     own_ports: frozenset[int] = frozenset()
     ca_files: tuple[str, ...] = ()
+    egress: Egress = field(default_factory=Egress)
     limits: Limits = field(default_factory=Limits)

@@ -7,6 +7,7 @@ from authsome.proxy.engine.client import ClientLeg
 from authsome.proxy.engine.clock import Clock
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.dial import Dialler, upstream_context
+from authsome.proxy.engine.http2.pool import Http2Pool
 from authsome.proxy.engine.ports import House, ProxySettings
 from authsome.proxy.engine.runs import Runs
 from authsome.proxy.engine.trust import Trust
@@ -22,10 +23,10 @@ class Proxy:
         self._house = house
         self._trust = trust
         self._settings = settings
-        self._context = upstream_context(settings.ca_files)
+        self._contexts = [upstream_context(settings.ca_files, protocol) for protocol in ("http/1.1", "h2")]
         self._clock = Clock()
         self._runs = Runs()
-        self._pool: Pool | None = None
+        self._pools: list[Pool | Http2Pool] = []
         self._server: asyncio.Server | None = None
         self._core: Core | None = None
 
@@ -36,14 +37,17 @@ class Proxy:
         bound = int(self._server.sockets[0].getsockname()[1])
         limits = self._settings.limits
         dialler = Dialler.of(self._settings, bound)
-        self._pool = Pool(dialler, self._context, self._clock, limits)
+        pool = Pool(dialler, self._contexts[0], self._clock, limits)
+        streams = Http2Pool(dialler, self._contexts[1], self._clock, limits)
+        self._pools = [pool, streams]
         self._core = Core(
             house=self._house,
             trust=self._trust,
             limits=limits,
             clock=self._clock,
             dialler=dialler,
-            pool=self._pool,
+            pool=pool,
+            streams=streams,
             runs=self._runs,
         )
         await self._server.start_serving()
@@ -67,8 +71,8 @@ class Proxy:
         if self._server is not None:
             self._server.close()
         self._runs.end_all()
-        if self._pool is not None:
-            await self._pool.close()
+        for pool in self._pools:
+            await pool.close()
         self._clock.stop()
         if self._server is not None:
             await self._server.wait_closed()

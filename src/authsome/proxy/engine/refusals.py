@@ -33,25 +33,38 @@ class Refusal:
 
     def to_bytes(self, *, head_only: bool, close: bool) -> bytes:
         """The whole HTTP/1.1 answer; `head_only` for a HEAD request."""
-        body: dict[str, str] = {"error": self.error, "message": self.message}
-        if self.hint:
-            body["hint"] = self.hint
-        if self.login_url:
-            body["login_url"] = self.login_url
-        content = json.dumps(body).encode() + b"\n"
-        lines = [
-            f"HTTP/1.1 {self.status} {_phrase(self.status)}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(content)}",
-            f"X-Authsome-Error: {self.error}",
-            "Cache-Control: no-store",
-        ]
+        content = self._content()
+        lines = [f"HTTP/1.1 {self.status} {_phrase(self.status)}"]
+        lines += [f"{name.title()}: {value}" for name, value in self._fields(content)]
         if self.status == 407:
             lines.append('Proxy-Authenticate: Basic realm="authsome"')
         if close or self.closes:
             lines.append("Connection: close")
         head = "\r\n".join(lines).encode() + b"\r\n\r\n"
         return head if head_only else head + content
+
+    def to_fields(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """The HTTP/2 answer: its fields and its content."""
+        content = self._content()
+        fields = [(b":status", b"%d" % self.status)]
+        fields += [(name.encode(), value.encode()) for name, value in self._fields(content)]
+        return fields, content
+
+    def _fields(self, content: bytes) -> list[tuple[str, str]]:
+        return [
+            ("content-type", "application/json"),
+            ("content-length", str(len(content))),
+            ("x-authsome-error", self.error),
+            ("cache-control", "no-store"),
+        ]
+
+    def _content(self) -> bytes:
+        body: dict[str, str] = {"error": self.error, "message": self.message}
+        if self.hint:
+            body["hint"] = self.hint
+        if self.login_url:
+            body["login_url"] = self.login_url
+        return json.dumps(body).encode() + b"\n"
 
 
 def _phrase(status: int) -> str:
@@ -69,6 +82,11 @@ def bad_request(message: str, status: int = 400) -> Refusal:
 def host_mismatch(asked: str, tunnel: str) -> Refusal:
     """A request for another host than the connection is for (P2; RFC 9110 §15.5.20)."""
     return Refusal(421, "host_mismatch", f"the request is for {asked}, the connection for {tunnel}", closes=True)
+
+
+def too_busy(origin: str) -> Refusal:
+    """A request beyond those that may wait for one server (P28)."""
+    return Refusal(503, "too_busy", f"too many requests wait for {origin}")
 
 
 UNAUTHENTICATED = Refusal(

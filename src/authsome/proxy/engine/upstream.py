@@ -7,16 +7,17 @@ from collections import deque
 from typing import Protocol
 
 from authsome.proxy.engine.clock import Clock
-from authsome.proxy.engine.dial import CannotDial, Dialler, Origin, unreachable, untrusted
+from authsome.proxy.engine.dial import CannotDial, Dialler, Origin, unreachable
+from authsome.proxy.engine.handshake import Sessions, shake_hands
 from authsome.proxy.engine.outgoing import Outgoing
 from authsome.proxy.engine.ports import Limits
-from authsome.proxy.engine.refusals import Refusal
+from authsome.proxy.engine.refusals import Refusal, too_busy
 from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.rules.address import Purpose
 
-_SESSION_LIFE = 3600.0  # a resumed session skips the certificate, so it is not used for longer
+MOST_WAITING = 1024
+
 _NEW = 3.0
-_MOST_WAITING = 1024
 
 
 class Waiter(Protocol):
@@ -30,15 +31,13 @@ class Waiter(Protocol):
 class _Shelf:
     """What belongs to one origin. The most recently used connection is taken first."""
 
-    __slots__ = ("idle", "open", "opening", "session", "session_at", "waiters")
+    __slots__ = ("idle", "open", "opening", "waiters")
 
     def __init__(self) -> None:
         self.idle: list[Outgoing] = []
         self.waiters: deque[Waiter] = deque()
         self.opening = 0
         self.open = 0
-        self.session: ssl.SSLSession | None = None
-        self.session_at = 0.0
 
 
 class Pool:
@@ -50,6 +49,7 @@ class Pool:
         self._clock = clock
         self._limits = limits
         self._shelves: dict[Origin, _Shelf] = {}
+        self._sessions = Sessions()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -70,8 +70,8 @@ class Pool:
     def wait(self, origin: Origin, waiter: Waiter) -> None:
         """A connection as soon as one is opened or given back."""
         shelf = self._shelf(origin)
-        if len(shelf.waiters) >= _MOST_WAITING:
-            waiter.unconnected(Refusal(503, "too_busy", f"too many requests wait for {origin}"))
+        if len(shelf.waiters) >= MOST_WAITING:
+            waiter.unconnected(too_busy(str(origin)))
             return
         shelf.waiters.append(waiter)
         self._open_more(origin, shelf)
@@ -90,8 +90,9 @@ class Pool:
 
     def give_back(self, connection: Outgoing) -> None:
         """A connection whose exchange ended well, and that can carry another."""
-        shelf = self._shelf(connection.origin)
-        self._keep_session(connection, shelf)
+        shelf, now = self._shelf(connection.origin), self._clock.now
+        if self._sessions.wants(connection.origin, now):
+            self._sessions.keep(connection.origin, connection.session, now)
         connection.reused = True
         self._offer(connection, shelf)
 
@@ -113,7 +114,7 @@ class Pool:
         if connection in shelf.idle:
             shelf.idle.remove(connection)
         self._open_more(connection.origin, shelf)
-        if not (shelf.open or shelf.opening or shelf.waiters) and shelf.session is None:
+        if not (shelf.open or shelf.opening or shelf.waiters):
             del self._shelves[connection.origin]
 
     async def close(self) -> None:
@@ -146,7 +147,7 @@ class Pool:
 
     async def _dial(self, origin: Origin, shelf: _Shelf) -> None:
         try:
-            connection = await self._connect(origin, shelf)
+            connection = await self._connect(origin)
         except CannotDial as error:
             shelf.opening -= 1
             if shelf.waiters:
@@ -162,30 +163,18 @@ class Pool:
         connection.enter(self, self._clock.now)
         self._offer(connection, shelf)
 
-    async def _connect(self, origin: Origin, shelf: _Shelf) -> Outgoing:
-        purpose = Purpose.ROUTED if origin.secure else Purpose.TUNNEL
+    async def _connect(self, origin: Origin) -> Outgoing:
+        purpose = Purpose.ROUTED if origin.secure else Purpose.CLEAR
         sock = await self._dialler.connect(origin, purpose)
         loop = asyncio.get_running_loop()
         connection = Outgoing(origin, sock.fileno(), self._limits)
         if not origin.secure:
             await loop.create_connection(lambda: connection, sock=sock)
             return connection
-        session = shelf.session if shelf.session_at + _SESSION_LIFE > loop.time() else None
+        session = self._sessions.of(origin, loop.time())
         layer = TlsLayer(self._context, connection, server_name=origin.host, session=session)
         await loop.create_connection(lambda: layer, sock=sock)
-        try:
-            async with asyncio.timeout(self._limits.handshake_time):
-                await connection.ready
-        except TimeoutError:
-            layer.abort()
-            raise unreachable(origin, "its TLS handshake takes too long") from None
-        except ssl.SSLError as error:
-            raise untrusted(origin, error) from None
-        except OSError as error:
-            raise unreachable(origin, error.strerror or str(error)) from None
-        except BaseException:
-            layer.abort()
-            raise
+        await shake_hands(layer, connection.ready, origin, self._limits.handshake_time)
         return connection
 
     def _is_doubtful(self, connection: Outgoing) -> bool:
@@ -198,10 +187,3 @@ class Pool:
         poll = select.poll()
         poll.register(connection.descriptor, select.POLLIN)
         return bool(poll.poll(0))
-
-    def _keep_session(self, connection: Outgoing, shelf: _Shelf) -> None:
-        """TLS 1.3 sends its ticket after the handshake, so the session is asked for after an exchange."""
-        if shelf.session is None or shelf.session_at + _SESSION_LIFE / 2 < self._clock.now:
-            session = connection.session
-            if session is not None and session.has_ticket:
-                shelf.session, shelf.session_at = session, self._clock.now

@@ -10,10 +10,11 @@ _METADATA = "it is a cloud's metadata service"
 
 
 class Purpose(Enum):
-    """What a connection is for: to carry a credential, or to be relayed without a look at it."""
+    """What a connection is for: to carry a credential, to be relayed without a look at it, or for clear text."""
 
     ROUTED = "routed"
     TUNNEL = "tunnel"
+    CLEAR = "clear"
 
 
 def refuse_name(host: str) -> str:

@@ -11,7 +11,7 @@ _LONGEST_LINE = 256
 _LONGEST_TRAILER = 8192
 
 # What a trailer may not carry: framing, routing, credentials and what a recipient would merge (RFC 9110 §6.5.1).
-_NOT_IN_TRAILERS = HOP_BY_HOP | {
+NOT_IN_TRAILERS = HOP_BY_HOP | {
     b"host", b"content-length", b"content-type", b"content-encoding", b"content-range", b"trailer", b"expect",
     b"authorization", b"cookie", b"set-cookie", b"x-api-key", b"range", b"max-forwards", b"cache-control", b"location",
     b"www-authenticate", b"x-authsome-connection", b"x-authsome-error",
@@ -75,7 +75,7 @@ class ChunkedBody:
 
     def __init__(self, *, decode: bool = False, drop: frozenset[bytes] = frozenset(), status: int = 400) -> None:
         self._decode = decode
-        self._drop = _NOT_IN_TRAILERS | drop
+        self._drop = NOT_IN_TRAILERS | drop
         self._status = status
         self._left = 0  # of the current chunk, with the CRLF after it
         self._line = b""

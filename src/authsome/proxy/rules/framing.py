@@ -69,7 +69,7 @@ def frame_request(head: RequestHead) -> RequestFraming:
             hosts += 1
             host = value.decode("latin-1")
         elif name == b"content-length":
-            length, sized = _content_length(value, sized, 400), True
+            length, sized = content_length(value, sized, 400), True
         elif name == b"transfer-encoding":
             if chunked or value.lower() != b"chunked" or not head.http11:
                 raise BadMessage("only one transfer coding, chunked, is understood", 400)
@@ -104,7 +104,7 @@ def frame_response(head: ResponseHead, method: str) -> ResponseFraming:
         if name not in _SPECIAL:
             continue
         if name == b"content-length":
-            length, sized = _content_length(value, sized, 502), True
+            length, sized = content_length(value, sized, 502), True
         elif name == b"transfer-encoding":
             if chunked or value.lower() != b"chunked" or not head.http11:
                 raise BadMessage("the server used a transfer coding that is not understood", 502)
@@ -127,7 +127,8 @@ def frame_response(head: ResponseHead, method: str) -> ResponseFraming:
     return ResponseFraming(Unmeasured.UNTIL_CLOSE, False, named, False)
 
 
-def _content_length(value: bytes, seen: bool, status: int) -> int:
+def content_length(value: bytes, seen: bool, status: int) -> int:
+    """The number of a Content-Length field, the only one of its message. Raises BadMessage with this status."""
     if seen or not value.isdigit() or len(value) > 19 or int(value) >= _LONGEST_BODY:
         raise BadMessage("Content-Length is not one number", status)
     return int(value)

@@ -12,7 +12,8 @@ LONGEST_HEAD = 65536
 LONGEST_REQUEST_LINE = 16384
 MOST_FIELDS = 256
 
-_REQUEST_LINE = re.compile(rb"([A-Z][A-Z0-9_-]{0,31}) ([!-~]+) HTTP/1\.([01])\r\n")
+METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
+_REQUEST_LINE = re.compile(rb"(" + METHOD.pattern + rb") ([!-~]+) HTTP/1\.([01])\r\n")
 _OTHER_VERSION = re.compile(rb"[!-~]+ +[!-~]+ HTTP/[0-9.]+\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 

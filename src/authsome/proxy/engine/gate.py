@@ -1,0 +1,200 @@
+"""What is decided on the requests of one intercepted connection, and the credentials that they get, in any protocol."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from authsome.errors import AuthsomeError
+from authsome.model.authority import Authority, BadAuthority
+from authsome.model.event import Injected
+from authsome.model.secret import Secret
+from authsome.proxy.engine.asked import Asked, Borrower
+from authsome.proxy.engine.core import Core
+from authsome.proxy.engine.dial import Origin
+from authsome.proxy.engine.refusals import Refusal, bad_request, host_mismatch
+from authsome.proxy.engine.runs import LiveRun
+from authsome.proxy.rules.decide import Decision, Deny, Inject, Request, decide
+from authsome.proxy.rules.head import Field
+from authsome.proxy.rules.inject import BadCredential, Outline, host_field
+from authsome.proxy.rules.scrub import needles_of
+from authsome.proxy.rules.table import RouteTable
+from authsome.proxy.rules.target import BadTarget, Target, parse_absolute, parse_origin
+
+log = logging.getLogger(__name__)
+
+_REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
+_NOT_SENDABLE = Refusal(502, "credential_unusable", "the stored credential cannot be sent in a request")
+_MOST_SPELLINGS = 8
+
+
+class Judged(NamedTuple):
+    """A request with what was decided on it by one table; `outline` is there where it gets a credential."""
+
+    table: RouteTable
+    request: Request
+    decision: Inject | None
+    outline: Outline | None
+
+
+class Gate:
+    """See the module."""
+
+    def __init__(self, core: Core, live: LiveRun, authority: Authority) -> None:
+        self.origin = Origin(authority.host, authority.port)
+        self.host = host_field(authority)
+        self._core = core
+        self._live = live
+        self._authority = authority
+        self._same_hosts = {self.host.decode()}  # spellings that were found to be this host
+        self._judged: Judged | None = None  # the last; a request that is repeated is not judged again
+        self._scrubbed: tuple[Secret, object, tuple[bytes, ...]] | None = None
+
+    def judge(
+        self,
+        method: str,
+        target: str,
+        fields: list[Field],
+        text: bytes,
+        outline: Callable[[Request, Inject], Outline],
+        *,
+        websocket: bool = False,
+    ) -> Judged | Refusal:
+        """The decision on a request. `websocket` tells of a CONNECT that it is an extended one (RFC 8441)."""
+        self._live.requests += 1
+        if method in _REFUSED_METHODS and not websocket:
+            return Refusal(405, "method_refused", f"{method} is not passed on")
+        table = self._core.house.table()
+        judged = self._judged
+        if judged is not None and judged.table is table and judged.request.text == text:
+            return judged
+        try:
+            request = Request(method, self._authority, self._target(target), fields, text)
+            decision: Decision = decide(table, self._live.terms, request)
+            if isinstance(decision, Deny):
+                return Refusal.of_decision(decision)
+            inject = decision if isinstance(decision, Inject) else None
+            judged = Judged(table, request, inject, outline(request, inject) if inject is not None else None)
+        except BadTarget as error:
+            return bad_request(f"the request target is refused: {error}")
+        except BadCredential:
+            return _NOT_SENDABLE
+        self._judged = judged
+        return judged
+
+    def check_host(self, host: str) -> Refusal | None:
+        """Whether a Host or an `:authority` is that of the CONNECT (P2); HTTP/1.0 may leave it out."""
+        if host in self._same_hosts or not host:
+            return None
+        try:
+            same = Authority.parse(host) == self._authority
+        except BadAuthority as error:
+            return bad_request(f"the Host header is refused: {error}")
+        if not same:
+            return host_mismatch(host, str(self._authority))
+        if len(self._same_hosts) < _MOST_SPELLINGS:
+            self._same_hosts.add(host)
+        return None
+
+    def asked(self, judged: Judged) -> Asked:
+        """What an exchange is told of the request."""
+        asked = Asked(origin=self.origin, method=judged.request.method)
+        decision = judged.decision
+        if decision is not None:
+            asked.injected = True
+            asked.answered = lambda status: self._record(judged.request, decision, status)
+        return asked
+
+    def lend(self, borrower: Borrower, judged: Judged, asked: Asked) -> Refusal | None:
+        """Give an exchange its head: at once where the credential is at hand, else later. Or a refusal."""
+        decision, outline = judged.decision, judged.outline
+        assert decision is not None and outline is not None
+        lendable = decision.lendable
+        credential = self._core.house.lend_now(lendable.provider, lendable.connection)
+        if credential is None:
+            self._begin_lending(borrower, decision, outline, asked)
+            return None
+        asked.needles = self._needles(outline, credential)
+        asked.renew = lambda: self._renew(borrower, decision, outline, asked, credential)
+        try:
+            borrower.lent(outline.complete(credential))
+        except BadCredential:
+            return _NOT_SENDABLE
+        return None
+
+    def denied(self, error: str) -> None:
+        """Record a refusal."""
+        self._core.denied(self._live, self._authority.host, error)
+
+    def _needles(self, outline: Outline, credential: Secret) -> tuple[bytes, ...]:
+        """What must not come back; the same for every request until the credential changes."""
+        kept = self._scrubbed
+        if kept is None or kept[0] is not credential or kept[1] is not outline.injections:
+            kept = self._scrubbed = credential, outline.injections, needles_of(outline.injections, credential)
+        return kept[2]
+
+    def _renew(self, borrower: Borrower, decision: Inject, outline: Outline, asked: Asked, refused: Secret) -> bool:
+        """Whether the exchange goes on with another credential after the provider's 401 (O27)."""
+        lendable = decision.lendable
+        if not self._core.house.can_renew(lendable.provider, lendable.connection, refused):
+            return False
+        self._begin_lending(borrower, decision, outline, asked, refused)
+        return True
+
+    def _begin_lending(
+        self, borrower: Borrower, decision: Inject, outline: Outline, asked: Asked, refused: Secret | None = None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        borrower.lending = loop.create_task(self._lend(borrower, decision, outline, asked, refused))
+        borrower.lending.add_done_callback(lambda task: _not_lent(borrower, task))
+
+    async def _lend(
+        self, borrower: Borrower, decision: Inject, outline: Outline, asked: Asked, refused: Secret | None
+    ) -> None:
+        """The slow path: the credential has to be refreshed first, or the one that was used has been refused."""
+        provider, connection = decision.lendable.provider, decision.lendable.connection
+        house = self._core.house
+        try:
+            if refused is None:
+                credential = await house.lend(provider, connection)
+                asked.renew = lambda: self._renew(borrower, decision, outline, asked, credential)
+            else:
+                credential = await house.renew(provider, connection, refused)
+            asked.needles = self._needles(outline, credential)
+            head = outline.complete(credential)
+        except AuthsomeError as error:
+            borrower.not_lent(Refusal.of_error(error))
+        except BadCredential:
+            borrower.not_lent(_NOT_SENDABLE)
+        else:
+            borrower.lent(head)
+
+    def _target(self, text: str) -> Target:
+        if text.startswith("/"):
+            return parse_origin(text)
+        scheme, authority, target = parse_absolute(text)
+        if scheme != "https" or authority != self._authority:
+            raise BadTarget("it names another origin than the connection is for")
+        return target
+
+    def _record(self, request: Request, decision: Inject, status: int) -> None:
+        self._core.house.record(
+            Injected(
+                at=time.time(),
+                run=self._live.run.id,
+                provider=decision.lendable.provider,
+                connection=decision.lendable.connection,
+                method=request.method,
+                host=self._authority.host,
+                path=request.target.path,
+                status=status,
+            )
+        )
+
+
+def _not_lent(borrower: Borrower, task: asyncio.Task[None]) -> None:
+    """Where lending failed for a reason that nobody foresaw, the child must not wait for ever."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("lending failed: %s", type(task.exception()).__name__)
+        borrower.not_lent(Refusal(500, "unexpected", "the credential could not be had", "authsome doctor"))

@@ -1,0 +1,193 @@
+"""One HTTP/2 connection that a client opened inside an interception: a stream for each request."""
+
+import asyncio
+
+from authsome.proxy.engine.core import Core
+from authsome.proxy.engine.gate import Gate
+from authsome.proxy.engine.http2.connection import MOST_STREAMS, Http2Connection, Stream
+from authsome.proxy.engine.http2.exchange import Http2Exchange
+from authsome.proxy.engine.http2.outgoing import Http2Outgoing
+from authsome.proxy.engine.refusals import Refusal, bad_request
+from authsome.proxy.engine.runs import Member
+from authsome.proxy.rules import frames
+from authsome.proxy.rules.decide import known_placeholders
+from authsome.proxy.rules.frames import PREFACE, Code, Setting
+from authsome.proxy.rules.head import LONGEST_HEAD, BadMessage, Field
+from authsome.proxy.rules.hpack import block_of
+from authsome.proxy.rules.inject import block_outline, plain_block
+from authsome.proxy.rules.stream import StreamRequest, request_of
+
+_CONTINUE = block_of([(b":status", b"100")])
+_SETTINGS = {Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS, Setting.MAX_HEADER_LIST_SIZE: LONGEST_HEAD}
+
+
+class Http2Incoming(Http2Connection):
+    """See the module. A request that is refused is answered on its stream; the others go on."""
+
+    __slots__ = ("_core", "_gate", "_member", "_preface", "_promised")
+
+    def __init__(self, core: Core, member: Member, gate: Gate) -> None:
+        super().__init__(core.limits)
+        self._core = core
+        self._member = member
+        self._gate = gate
+        self._preface = b""
+        self._promised = False  # that WebSockets may be opened here
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._member.expire = self._expire
+        self._member.within(self.limits.head_time)
+        self.greet(_SETTINGS)
+        self._core.streams.wait(self._gate.origin, _Promise(self))  # a request is about to come
+
+    def data_received(self, data: bytes) -> None:
+        if len(self._preface) < len(PREFACE):
+            self._preface += data
+            data = self._preface[len(PREFACE) :]
+            self._preface = self._preface[: len(PREFACE)]
+            if not PREFACE.startswith(self._preface):
+                self._gate.denied("bad_request")
+                self.give_up(Code.PROTOCOL_ERROR)
+                return
+        if data:
+            super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._member.gone()
+
+    # from the connection
+
+    def take_head(self, number: int, fields: list[Field], *, end: bool) -> None:
+        """As `Http2Connection.take_head`: a request, or the trailers of one."""
+        stream = self.streams.get(number)
+        if stream is not None:
+            if not end:
+                raise frames.FrameError(Code.PROTOCOL_ERROR, "trailers do not end their stream")
+            if stream.exchange is not None:
+                stream.exchange.client_trailers(fields)
+            return
+        if number <= self.last:
+            self.ignore(number)
+            return
+        if number % 2 == 0:
+            raise frames.FrameError(Code.PROTOCOL_ERROR, "a client opens streams of odd numbers")
+        if len(self.streams) >= MOST_STREAMS:
+            self.last = number
+            self.write(frames.rst_stream(number, Code.REFUSED_STREAM))
+            self.ignore(number)
+            return
+        stream = self.open_stream(number)
+        stream.peer_ended = end
+        try:
+            self._open(stream, request_of(fields))
+        except BadMessage as error:
+            self.refuse(stream, bad_request(str(error), error.status))
+
+    def take_data(self, stream: Stream, data: bytes, *, end: bool) -> None:
+        """As `Http2Connection.take_data`."""
+        if stream.exchange is not None:
+            stream.exchange.client_data(data, end=end)
+
+    def take_reset(self, stream: Stream, code: int) -> None:
+        """As `Http2Connection.take_reset`."""
+        if stream.exchange is not None:
+            stream.exchange.abandon()
+
+    def take_end(self) -> None:
+        """As `Http2Connection.take_end`."""
+        for stream in list(self.streams.values()):
+            if stream.exchange is not None:
+                stream.exchange.abandon()
+
+    def retired(self, stream: Stream) -> None:
+        """As `Http2Connection.retired`."""
+        if stream.exchange is not None:
+            stream.exchange.client_over()
+
+    def moved(self) -> None:
+        """As `Http2Connection.moved`."""
+        rests = not self.streams or self.is_stalled
+        self._member.within(self.limits.idle if rests else self.limits.silence)
+
+    # to the exchanges
+
+    def refuse(self, stream: Stream, refusal: Refusal, *, head_only: bool = False) -> None:
+        """Answer a request that goes nowhere, or got nowhere."""
+        self._gate.denied(refusal.error)
+        fields, content = refusal.to_fields()
+        stream.head(block_of(fields), end=head_only)
+        if not head_only:
+            stream.send(content)
+            stream.finish()
+        stream.end_early()
+
+    def carries_placeholder(self, fields: list[Field]) -> bool:
+        """Whether a placeholder stands in these trailers, where none is replaced (P3)."""
+        live = self._member.live
+        if live is None:
+            return False
+        known = known_placeholders(self._core.house.table(), live.terms)
+        return any(known.count(name + b":" + value) for _, name, value in fields)
+
+    def promise_websockets(self) -> None:
+        """The server takes extended CONNECT, so the client may use it (RFC 8441 §3)."""
+        if not self._promised:
+            self._promised = True
+            self.write(frames.settings({Setting.ENABLE_CONNECT_PROTOCOL: 1}))
+
+    def _open(self, stream: Stream, head: StreamRequest) -> None:
+        gate = self._gate
+        websocket = head.protocol == "websocket"
+        if head.protocol and not websocket:
+            self.refuse(stream, Refusal(501, "bad_request", "only WebSockets are opened by an extended CONNECT"))
+            return
+        refusal = gate.check_host(head.host)
+        if refusal is not None:
+            self.refuse(stream, refusal)
+            return
+        judged = gate.judge(
+            head.method,
+            head.target,
+            head.fields,
+            head.text,
+            lambda request, inject: block_outline(request, head, inject),
+            websocket=websocket,
+        )
+        if isinstance(judged, Refusal):
+            self.refuse(stream, judged, head_only=head.method == "HEAD")
+            return
+        asked = gate.asked(judged)
+        exchange = stream.exchange = Http2Exchange(self, stream, self._core.streams, asked, head)
+        if judged.decision is None:
+            exchange.lent(plain_block(judged.request, head))
+        else:
+            exchange.dropped_trailers = judged.decision.places.headers
+            refusal = gate.lend(exchange, judged, asked)
+            if refusal is not None:
+                self.refuse(stream, refusal, head_only=head.method == "HEAD")
+                return
+        if head.expects and not stream.peer_ended:
+            stream.head(_CONTINUE)
+        exchange.start()
+
+    def _expire(self) -> None:
+        self.give_up(Code.ENHANCE_YOUR_CALM if self.is_stalled else Code.NO_ERROR)
+
+
+class _Promise:
+    """Waits for a connection to the server, to learn what the client may be promised."""
+
+    __slots__ = ("_incoming",)
+
+    def __init__(self, incoming: Http2Incoming) -> None:
+        self._incoming = incoming
+
+    def connected(self, connection: Http2Outgoing) -> None:
+        """As `Waiter.connected`."""
+        if connection.takes_websockets:
+            self._incoming.promise_websockets()
+
+    def unconnected(self, refusal: Refusal) -> None:
+        """As `Waiter.unconnected`: the first request will be told."""

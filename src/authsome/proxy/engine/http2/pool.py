@@ -1,0 +1,152 @@
+"""The HTTP/2 connections to servers: for each origin as few as have room, shared by all runs."""
+
+import asyncio
+import ssl
+from collections import deque
+from typing import Protocol
+
+from authsome.proxy.engine.clock import Clock
+from authsome.proxy.engine.dial import CannotDial, Dialler, Origin, unreachable
+from authsome.proxy.engine.handshake import Sessions, shake_hands
+from authsome.proxy.engine.http2.outgoing import Http2Outgoing
+from authsome.proxy.engine.ports import Limits
+from authsome.proxy.engine.refusals import Refusal, too_busy
+from authsome.proxy.engine.tls import TlsLayer
+from authsome.proxy.engine.upstream import MOST_WAITING
+from authsome.proxy.rules.address import Purpose
+
+
+class Waiter(Protocol):
+    """An exchange that needs a connection with room for a stream."""
+
+    def connected(self, connection: Http2Outgoing) -> None: ...
+
+    def unconnected(self, refusal: Refusal) -> None: ...
+
+
+class _Shelf:
+    """What belongs to one origin."""
+
+    __slots__ = ("connections", "opening", "waiters")
+
+    def __init__(self) -> None:
+        self.connections: list[Http2Outgoing] = []
+        self.waiters: deque[Waiter] = deque()
+        self.opening = False
+
+    @property
+    def roomy(self) -> Http2Outgoing | None:
+        """A connection with room for another stream."""
+        return next((each for each in self.connections if each.has_room), None)
+
+    def serve(self) -> None:
+        """Give those who wait what room there is."""
+        while self.waiters and (connection := self.roomy) is not None:
+            self.waiters.popleft().connected(connection)
+
+    def disappoint(self, refusal: Refusal) -> None:
+        """There is no connection for those who wait."""
+        waiters, self.waiters = self.waiters, deque()
+        for waiter in waiters:
+            waiter.unconnected(refusal)
+
+
+class Http2Pool:
+    """See the module. A server is asked for HTTP/2 and nothing else, because the client speaks nothing else."""
+
+    def __init__(self, dialler: Dialler, context: ssl.SSLContext, clock: Clock, limits: Limits) -> None:
+        self._dialler = dialler
+        self._context = context
+        self._clock = clock
+        self._limits = limits
+        self._shelves: dict[Origin, _Shelf] = {}
+        self._sessions = Sessions()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def take(self, origin: Origin) -> Http2Outgoing | None:
+        """A connection with room for another stream."""
+        shelf = self._shelves.get(origin)
+        return shelf.roomy if shelf is not None else None
+
+    def wait(self, origin: Origin, waiter: Waiter) -> None:
+        """A connection as soon as one is opened or has room."""
+        shelf = self._shelves.setdefault(origin, _Shelf())
+        if len(shelf.waiters) >= MOST_WAITING:
+            waiter.unconnected(too_busy(str(origin)))
+            return
+        shelf.waiters.append(waiter)
+        if shelf.roomy is not None:
+            # not at once: the caller may be in the middle of ending another stream
+            asyncio.get_running_loop().call_soon(shelf.serve)
+        else:
+            self._open(origin, shelf)
+
+    def leave(self, origin: Origin, waiter: Waiter) -> None:
+        """Wait no longer."""
+        shelf = self._shelves.get(origin)
+        if shelf is not None and waiter in shelf.waiters:
+            shelf.waiters.remove(waiter)
+
+    def has_room(self, connection: Http2Outgoing) -> None:
+        """A stream of a connection has ended."""
+        self._shelves[connection.origin].serve()
+        if self._sessions.wants(connection.origin, self._clock.now):
+            self._sessions.keep(connection.origin, connection.session, self._clock.now)
+
+    def gone(self, connection: Http2Outgoing) -> None:
+        """A connection takes no more streams."""
+        shelf = self._shelves[connection.origin]
+        shelf.connections.remove(connection)
+        if shelf.waiters:
+            self._open(connection.origin, shelf)
+        elif not shelf.connections and not shelf.opening:
+            del self._shelves[connection.origin]
+
+    async def close(self) -> None:
+        """Close every connection, and open nothing more."""
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        for shelf in list(self._shelves.values()):
+            for connection in list(shelf.connections):
+                connection.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _open(self, origin: Origin, shelf: _Shelf) -> None:
+        """One at a time: it has room for many."""
+        if self._closed or shelf.opening or len(shelf.connections) >= self._limits.upstream_connections:
+            return
+        shelf.opening = True
+        task = asyncio.get_running_loop().create_task(self._dial(origin, shelf))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _dial(self, origin: Origin, shelf: _Shelf) -> None:
+        try:
+            connection = await self._connect(origin)
+        except CannotDial as error:
+            shelf.opening = False
+            shelf.disappoint(error.refusal)
+            return
+        except BaseException as error:
+            shelf.opening = False
+            if isinstance(error, Exception):
+                shelf.disappoint(unreachable(origin, "something unforeseen happened").refusal)
+            raise
+        shelf.opening = False
+        shelf.connections.append(connection)
+        connection.enter(self)
+        shelf.serve()
+        if shelf.waiters:
+            self._open(origin, shelf)
+
+    async def _connect(self, origin: Origin) -> Http2Outgoing:
+        sock = await self._dialler.connect(origin, Purpose.ROUTED)
+        loop = asyncio.get_running_loop()
+        connection = Http2Outgoing(origin, self._clock, self._limits)
+        session = self._sessions.of(origin, loop.time())
+        layer = TlsLayer(self._context, connection, server_name=origin.host, session=session)
+        await loop.create_connection(lambda: layer, sock=sock)
+        await shake_hands(layer, connection.ready, origin, self._limits.handshake_time)
+        return connection
