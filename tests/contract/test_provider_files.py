@@ -129,7 +129,7 @@ def test_notion_dcr_is_what_its_page_says() -> None:
     assert provider.routes() == (Route("mcp.notion.com"),)
     assert provider.export.env == {"access_token": "NOTION_ACCESS_TOKEN", "refresh_token": "NOTION_REFRESH_TOKEN"}
     assert provider.variables(api_key=False) == ("NOTION_ACCESS_TOKEN",)
-    assert provider.injections(api_key=False) == (HeaderInjection("Authorization", "Bearer"),)
+    assert provider.placement(api_key=False).injections == (HeaderInjection("Authorization", "Bearer"),)
     assert provider.placeholder is None
 
 

@@ -20,6 +20,8 @@ from parts.servers import Servers
 
 Trust = Literal["system", "none"]
 ADDRESS = "192.0.2.10"  # TEST-NET-1; not 127.x, which some clients never send through a proxy
+SPARE = "192.0.2.11"  # for a server that needs port 443 for itself
+SIDE_DOOR = 8443  # the same hosts once more, so that what a proxy dials can be told from what its clients dial
 HOSTS = (
     "mcp.notion.com",
     "api.notion.com",
@@ -61,6 +63,7 @@ class Entry:
     headers: list[list[str]]
     body: str  # its first 64 KiB, bytes as Latin-1
     authorized: bool
+    port: int
 
     def header(self, name: str) -> list[str]:
         """All values of a header."""
@@ -80,7 +83,8 @@ class FakeNet:
         (state / "hosts").write_text("".join(f"{ADDRESS} {name}\n" for name in HOSTS) + "127.0.0.1 localhost\n")
         (state / "resolv.conf").write_text("nameserver 127.0.0.1\n")
         self.reset()
-        argv = [*unshare(), sys.executable, str(HERE / "fakenet_server.py"), str(state), trust]
+        python = ["env", f"PYTHONPATH={HERE.parent}", sys.executable]
+        argv = [*unshare(), *python, "-m", "parts.fakenet_server", str(state), trust]
         self._child = Child(argv, state / "fakenet.log")
         (first,) = Path(f"/proc/{self._child.process.pid}/task/{self._child.process.pid}/children").read_text().split()
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
@@ -91,7 +95,8 @@ class FakeNet:
         """Forget the journal and every rule; the namespaces and the servers inside stay."""
         self._rules: dict[str, dict[str, Any]] = {"maps": {}, "creds": {}}
         self._write_rules()
-        (self._state / "journal.jsonl").write_text("")
+        for name in ("journal.jsonl", "greetings"):
+            (self._state / name).write_text("")
 
     def map(self, host: str, url: str) -> None:
         """Let the HTTP server at `url`, inside, answer for `host`."""
@@ -99,13 +104,22 @@ class FakeNet:
         self._rules["maps"][host] = url
         self._write_rules()
 
-    def add_host(self, host: str) -> None:
+    def add_host(self, host: str, address: str = ADDRESS) -> None:
         """Make one more name exist, with a certificate."""
         if host not in self._hosts:
             self._hosts.add(host)
             self._authority.leaf(host).write(self._state / "leaves" / host)
             with (self._state / "hosts").open("a") as file:
-                file.write(f"{ADDRESS} {host}\n")
+                file.write(f"{address} {host}\n")
+
+    def play(self, host: str, argv: Sequence[str]) -> Child:
+        """Let a server of its own be `host`, at SPARE. It is called with the state's directory and the host.
+
+        It finds its certificate in leaves/HOST and the rules in rules.json, and writes to journal.jsonl, as
+        fakenet_server.py does.
+        """
+        self.add_host(host, SPARE)
+        return Child([*argv, str(self._state), host], self._state / f"{host}.log", self._launch)
 
     def insist(self, host: str, header: str, value: str) -> None:
         """Let `host` answer 401 to every request that lacks exactly this header."""
@@ -117,6 +131,11 @@ class FakeNet:
         *lines, _ = (self._state / "journal.jsonl").read_text().split("\n")
         entries = [Entry(**json.loads(line)) for line in lines]
         return [entry for entry in entries if host in (None, entry.host)]
+
+    def greeted(self, port: int = 443) -> list[str]:
+        """The names to which a TLS handshake was begun since the last reset, finished or not."""
+        lines = [line.split() for line in (self._state / "greetings").read_text().splitlines()]
+        return [name for at, name in lines if int(at) == port]
 
     def command(self, argv: Sequence[str], cwd: Path | None = None) -> list[str]:
         """The command line that runs `argv` inside. Who enters a mount namespace stands in its /, hence `cwd`."""

@@ -1,8 +1,9 @@
 """The far end of the private internet: the first process inside its namespaces, and one TLS server for all hosts.
 
-`python fakenet_server.py STATE TRUST`: raises the loopback interface, lays its own files over /etc, serves, and leaves
-with all that runs beside it when stdin closes. rules.json (maps, creds) is read anew at each request.
-Any host: /echo /status/N /bytes?n= /sse?n=&gap= /chunked?n=&gap= /reflect (request headers as response headers).
+`python -m parts.fakenet_server STATE TRUST`: raises the loopback interface, lays its own files over /etc, serves, and
+leaves with all that runs beside it when stdin closes. rules.json (maps, creds) is read anew at each request.
+What well-known hosts answer is in fakenet_answers.py. Any host: /echo /status/N /bytes?n= /sse?n=&gap=
+/chunked?n=&gap= /reflect (request headers as response headers), and a WebSocket that echoes.
 """
 
 import asyncio
@@ -23,7 +24,10 @@ import httpx2
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-ADDRESS = "192.0.2.10"
+from parts.fakenet_answers import ANSWERS, GREETINGS
+
+ADDRESS, SPARE = "192.0.2.10", "192.0.2.11"
+PORT, SIDE_DOOR = 443, 8443
 DIRECTORIES = (ssl.get_default_verify_paths().openssl_capath, "/etc/ssl/certs", "/etc/pki/tls/certs")
 BODY_KEPT = 65536
 BUNDLES = (
@@ -85,20 +89,40 @@ class FarEnd:
                 body += message["body"]
                 more = message.get("more_body", False)
             await self._answer(scope, body, Reply(send))
+        elif scope["type"] == "websocket":
+            await self._converse(scope, receive, send)
 
     async def _answer(self, scope: Message, body: bytes, reply: Reply) -> None:
-        rules = json.loads(self._rules.read_text())
-        headers = {name.lower().decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
-        host = headers.get("host", "").rsplit(":", 1)[0].lower()
-        wanted = rules["creds"].get(host)
-        authorized = wanted is None or headers.get(wanted[0]) == wanted[1]
+        host, headers, rules = self._read(scope)
+        authorized = _is_authorized(host, headers, rules)
         self._record(scope, host, body, authorized)
+        answer = ANSWERS.get((host, scope["path"]))
         if not authorized:
             await reply.json({"error": {"message": "bad credential"}}, 401)
         elif host in rules["maps"]:
             await self._forward(scope, body, reply, rules["maps"][host])
+        elif answer is not None:
+            await _prepared(answer(body), reply)
         else:
             await _generic(scope, host, headers, body, reply)
+
+    async def _converse(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Any) -> None:
+        host, headers, rules = self._read(scope)
+        authorized = _is_authorized(host, headers, rules)
+        self._record(scope | {"method": "GET"}, host, b"", authorized)
+        await receive()
+        if not authorized:
+            await send({"type": "websocket.close"})  # before it is accepted: 403
+            return
+        await send({"type": "websocket.accept"})
+        if host in GREETINGS:
+            await send({"type": "websocket.send", "text": GREETINGS[host]})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send(message | {"type": "websocket.send"})
+
+    def _read(self, scope: Message) -> tuple[str, dict[str, str], dict[str, Any]]:
+        headers = {name.lower().decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
+        return headers.get("host", "").rsplit(":", 1)[0].lower(), headers, json.loads(self._rules.read_text())
 
     def _record(self, scope: Message, host: str, body: bytes, authorized: bool) -> None:
         entry = {
@@ -112,6 +136,7 @@ class FarEnd:
             "headers": [[name.decode("latin1"), value.decode("latin1")] for name, value in scope["headers"]],
             "body": body[:BODY_KEPT].decode("latin1"),
             "authorized": authorized,
+            "port": scope["server"][1],
         }
         self._journal.write(json.dumps(entry) + "\n")
 
@@ -127,6 +152,20 @@ class FarEnd:
         async for chunk in answer.aiter_raw():
             await reply.chunk(chunk)
         await reply.chunk(b"", more=False)
+
+
+def _is_authorized(host: str, headers: dict[str, str], rules: dict[str, Any]) -> bool:
+    wanted = rules["creds"].get(host)
+    return wanted is None or headers.get(wanted[0]) == wanted[1]
+
+
+async def _prepared(answer: tuple[bytes, list[bytes]], reply: Reply) -> None:
+    kind, pieces = answer
+    await reply.start(200, [(b"content-type", kind)])
+    for piece in pieces:
+        await reply.chunk(piece)
+        await asyncio.sleep(0)
+    await reply.chunk(b"", more=False)
 
 
 async def _generic(scope: Message, host: str, headers: dict[str, str], body: bytes, reply: Reply) -> None:
@@ -161,11 +200,13 @@ async def _generic(scope: Message, host: str, headers: dict[str, str], body: byt
 class Tls(Config):
     """Hypercorn's settings; a host that was added later has a certificate of its own in leaves/."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, port: int, insecure: int | None = None) -> None:
         super().__init__()
         self._leaves = state / "leaves"
-        self.bind = [f"{ADDRESS}:443"]
-        self.insecure_bind = [f"{ADDRESS}:80"]
+        self._greetings = (state / "greetings").open("a", buffering=1)
+        self._port = port
+        self.bind = [f"{ADDRESS}:{port}"]
+        self.insecure_bind = [] if insecure is None else [f"{ADDRESS}:{insecure}"]
         self.certfile = str(state / "pki" / "server.pem")
         self.keyfile = str(state / "pki" / "server.key")
         self.alpn_protocols = ["h2", "http/1.1"]
@@ -181,6 +222,7 @@ class Tls(Config):
         return context
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        self._greetings.write(f"{self._port} {name or '-'}\n")
         leaf = self._leaves / (name or "-")
         if leaf.is_dir():
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -192,7 +234,8 @@ class Tls(Config):
 def furnish(state: Path, trust: str) -> None:
     """The interface, the names and, for trust "system", the CA among the system's roots; seen in here only."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    subprocess.run(["ip", "addr", "add", f"{ADDRESS}/32", "dev", "lo"], check=True)
+    for address in (ADDRESS, SPARE):
+        subprocess.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"], check=True)
     for name in ("hosts", "resolv.conf"):
         subprocess.run(["mount", "--bind", str(state / name), os.path.realpath(f"/etc/{name}")], check=True)
     if trust != "system":
@@ -216,16 +259,23 @@ async def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as the first process it inherits orphans: the kernel reaps them
     stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(0, stop.set)  # nobody writes: readable means closed
-    server = asyncio.create_task(serve(FarEnd(state), Tls(state), shutdown_trigger=stop.wait))  # type: ignore[arg-type]
+    far_end: Any = FarEnd(state)
+    doors = [Tls(state, PORT, insecure=80), Tls(state, SIDE_DOOR)]
+    servers = [asyncio.create_task(serve(far_end, door, shutdown_trigger=stop.wait)) for door in doors]
+    for port in (80, SIDE_DOOR):
+        await _listening(port)
+    print(json.dumps({"ready": ADDRESS}), flush=True)
+    await asyncio.gather(*servers)
+
+
+async def _listening(port: int) -> None:
     while True:
         try:
-            _, writer = await asyncio.open_connection(ADDRESS, 80)
+            _, writer = await asyncio.open_connection(ADDRESS, port)
             writer.close()
-            break
+            return
         except ConnectionRefusedError:
             await asyncio.sleep(0.02)
-    print(json.dumps({"ready": ADDRESS}), flush=True)
-    await server
 
 
 if __name__ == "__main__":

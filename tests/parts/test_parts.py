@@ -22,7 +22,7 @@ from parts.browser import Browser
 from parts.canary import Canary
 from parts.client import Client
 from parts.command import run
-from parts.fakenet import FakeNet
+from parts.fakenet import ADDRESS, SIDE_DOOR, FakeNet
 from parts.listener import Listener, Request
 from parts.machine import HERE, need
 from parts.pki import Authority
@@ -206,6 +206,14 @@ def test_a_host_insists_on_a_credential(internet: FakeNet) -> None:
         curl = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: Bearer {word}"]
         assert internet.run([*curl, "https://api.openai.com/"]).ok().out == status
     assert [entry.authorized for entry in internet.journal()] == [False, True]
+
+
+def test_the_side_door_leads_to_the_same_hosts_and_is_told_apart(internet: FakeNet) -> None:
+    internet.reset()
+    for door in ([], ["--connect-to", f"::{ADDRESS}:{SIDE_DOOR}"]):
+        internet.run(["curl", "-sS", *door, "https://api.github.com/user"]).ok()
+    assert [entry.port for entry in internet.journal("api.github.com")] == [443, SIDE_DOOR]
+    assert internet.greeted() == internet.greeted(SIDE_DOOR) == ["api.github.com"]
 
 
 def test_a_host_can_be_added_while_it_runs(internet: FakeNet) -> None:

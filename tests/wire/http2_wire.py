@@ -88,7 +88,9 @@ class Peer:
 
     # sending
 
-    def ask(self, *fields: tuple[str, str], method: str = "GET", path: str = "/", end: bool = True, **pseudo: str) -> int:
+    def ask(
+        self, *fields: tuple[str, str], method: str = "GET", path: str = "/", end: bool = True, **pseudo: str
+    ) -> int:
         """A request; gives the number of its stream."""
         number = self.h2.get_next_available_stream_id()
         lines = [(":method", method), (":scheme", "https"), (":authority", "api.mock.test"), (":path", path)]
@@ -153,7 +155,9 @@ class Peer:
 
     def answer(self, number: int) -> Exchanged:
         """The whole answer on a stream, or its reset."""
-        self.until(lambda: number in self.streams and (self.streams[number].ended or self.streams[number].reset is not None))
+        self.until(
+            lambda: number in self.streams and (self.streams[number].ended or self.streams[number].reset is not None)
+        )
         return self.streams[number]
 
     def get(self, *fields: tuple[str, str], **pseudo: str) -> Exchanged:

@@ -195,7 +195,7 @@ def test_a_server_that_does_not_prove_its_name_gets_nothing(make_world: Callable
 def test_the_environment_does_not_change_whom_the_proxy_trusts() -> None:  # X65
     # HTTPS_PROXY is heeded by design (test_upstream_proxy.py): it changes the way, and not who is verified at its end.
     code = (
-        "from authsome.proxy.engine.dial import upstream_context; c = upstream_context((), \"h2\");"
+        'from authsome.proxy.engine.dial import upstream_context; c = upstream_context((), "h2");'
         "print(c.keylog_filename, c.minimum_version.name, c.check_hostname, c.verify_mode.name)"
     )
     environment = {**os.environ, "SSLKEYLOGFILE": "keys.log", "HTTPS_PROXY": "http://127.0.0.1:9"}

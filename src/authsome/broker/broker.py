@@ -126,7 +126,7 @@ class Broker:
         return client
 
     async def adopt(self, wish: Wish, name: str, flow: str, outcome: Outcome) -> Connection:
-        """Store what a login ended with, with the provider's routes pinned (P18)."""
+        """Store what a login ended with; where the credential goes, and how, is pinned (P18)."""
         now = time.time()
         fresh = Connection(
             provider=wish.provider.name,
@@ -134,6 +134,7 @@ class Broker:
             flow=flow,
             scopes=outcome.scopes,
             routes=wish.provider.routes(wish.base_url),
+            placement=wish.provider.placement(api_key=outcome.credential.api_key is not None),
             base_url=wish.base_url,
             grant=outcome.grant,
             credential=outcome.credential,

@@ -298,15 +298,18 @@ def _lendable(connection: Connection, entry: Entry | None, now: float) -> Lendab
     if entry is None:
         return None
     is_key = connection.credential.api_key is not None
+    placement = connection.placement or entry.provider.placement(api_key=is_key)
     return Lendable(
         provider=connection.provider,
         connection=connection.name,
         is_default=connection.is_default,
         usable=connection.status(now) is not Status.NEEDS_LOGIN,
         routes=connection.routes,
-        injections=entry.provider.injections(api_key=is_key),
+        injections=placement.injections,
         placeholder=entry.provider.placeholder or PLACEHOLDER,
-        credential_headers=(entry.provider.api_key.header_name,) if entry.provider.api_key else (),
+        credential_headers=placement.credential_headers,
+        scrub=placement.scrub,
+        token_url=connection.grant.token_url,
     )
 
 

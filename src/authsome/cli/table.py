@@ -150,6 +150,7 @@ COMMANDS = (
         Option("--connection", "The connection to use for a provider.", MANY, metavar="PROVIDER=NAME"),
         Option("--only", "Lend the credentials of these providers alone.", TEXT, metavar="A,B"),
         Option("--env-file", "Read variables for the command from a file.", MANY, metavar="FILE"),
+        Option("--no-scrub", "Leave credentials in what servers answer."),
         Option("--isolate", "Confine the command (not available yet: refused)."),
         rest=True,
     ),

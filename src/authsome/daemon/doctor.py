@@ -88,13 +88,18 @@ def _connection(connection: Connection, entry: Entry | None) -> Check:
         return Check(name, False, status.value, hint)
     if entry is None:
         return Check(name, False, "its provider file is gone", "register it again, or log out")
-    was = ", ".join(map(str, connection.routes))
+    was = [", ".join(map(str, connection.routes)), str(connection.placement or "")]
     try:
-        now = ", ".join(map(str, entry.provider.routes(connection.base_url)))
+        now = [", ".join(map(str, entry.provider.routes(connection.base_url))), ""]
     except UsageError as error:
-        now = error.message
-    if now != was:
-        return Check(name, None, f"the login was for {was}; its file now says {now}", "log in again to change it")
+        now = [error.message, ""]
+    if connection.placement is not None:
+        now[1] = str(entry.provider.placement(api_key=connection.credential.api_key is not None))
+    for before, after in zip(was, now, strict=True):
+        if before != after:
+            return Check(
+                name, None, f"the login was for {before}; its file now says {after}", "log in again to change it"
+            )
     return Check(name, True, status.value)
 
 

@@ -32,6 +32,7 @@ class RunWish:
     choices: dict[str, str]
     only: frozenset[str] | None
     roots: Sequence[str]
+    scrub: bool = True
 
 
 class Runs:
@@ -81,6 +82,7 @@ class Runs:
             command=wish.command,
             only=wish.only,
             choices=wish.choices,
+            scrub=wish.scrub,
             started_at=time.time(),
         )
         directory = self._directory / run.id

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from authsome.model.injection import Placement
 from authsome.model.route import Route
 from authsome.model.secret import Secret
 
@@ -47,7 +48,8 @@ class Grant:
 class Connection:
     """One account at one provider, `provider/name`.
 
-    `routes` are pinned at login (P18). `version` counts the writes of the stored row (P27).
+    `routes` and `placement` are pinned at login (P18); a connection made before placements were kept has none.
+    `version` counts the writes of the stored row (P27).
     """
 
     provider: str
@@ -57,6 +59,7 @@ class Connection:
     needs_login: bool = False
     scopes: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
+    placement: Placement | None = None
     base_url: str | None = None
     account: str | None = None
     grant: Grant = field(default_factory=Grant)

@@ -16,6 +16,8 @@ _EXAMPLE = "https://base.invalid"  # stands in for the base URL while a template
 _SCOPE = re.compile(r"[!#-\[\]-~]+\Z")  # RFC 6749 §3.3
 _PARAMETER = re.compile(r"[A-Za-z0-9._~$\[\]-]+\Z")
 _PLACEHOLDER = re.compile(r"[A-Za-z0-9._~-]+\Z")
+KEY_IN_SEGMENT = "{api_key}"
+_SEGMENT = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,63}" + re.escape(KEY_IN_SEGMENT) + r"\Z")
 
 
 def checked_url(value: str) -> str:
@@ -31,6 +33,12 @@ def checked_url(value: str) -> str:
         raise ValueError(f"expected an https URL ({error})") from None
     if value.startswith("http:") and not is_loopback_url(value):
         raise ValueError("expected an https URL (http only for a loopback address)")
+    return value
+
+
+def _segment(value: str) -> str:
+    if _SEGMENT.match(value) is None:
+        raise ValueError(f"expected a beginning and {KEY_IN_SEGMENT}, for example bot{KEY_IN_SEGMENT}")
     return value
 
 
@@ -146,6 +154,7 @@ UrlTemplate: TypeAlias = Annotated[str, StringConstraints(max_length=2000), Afte
 BaseUrl: TypeAlias = Annotated[str, StringConstraints(max_length=2000), AfterValidator(checked_base_url)]
 RouteText: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_route)]
 Scope: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_scope)]
+PathSegment: TypeAlias = Annotated[str, StringConstraints(max_length=100), AfterValidator(_segment)]
 ParameterName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_parameter)]
 ParameterValue: TypeAlias = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_printable)]
 HeaderName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_header)]

@@ -8,6 +8,7 @@ from authsome.errors import UsageError
 from authsome.model.authority import BadAuthority
 from authsome.model.fields import (
     BASE_URL,
+    KEY_IN_SEGMENT,
     BaseUrl,
     HeaderName,
     HeaderText,
@@ -15,6 +16,7 @@ from authsome.model.fields import (
     Link,
     ParameterName,
     ParameterValue,
+    PathSegment,
     ProviderName,
     RouteText,
     Scope,
@@ -27,7 +29,16 @@ from authsome.model.fields import (
     Variable,
     checked_base_url,
 )
-from authsome.model.injection import BasicInjection, FixedHeader, HeaderInjection, Injection, QueryInjection
+from authsome.model.injection import (
+    BasicInjection,
+    BodyInjection,
+    FixedHeader,
+    HeaderInjection,
+    Injection,
+    PathInjection,
+    Placement,
+    QueryInjection,
+)
 from authsome.model.pattern import Pattern
 from authsome.model.route import Route
 
@@ -131,6 +142,10 @@ class ApiKey(_Strict):
     extra_headers: dict[HeaderName, HeaderText] = Field(
         default={}, max_length=20, description="Headers without a secret that the API wants beside the key."
     )
+    path_segment: PathSegment | None = Field(
+        default=None,
+        description="The segment of the path that holds the key, in place of a header: bot{api_key}.",
+    )
     env_var: Variable | None = Field(default=None, description="The variable of the key, where export.env names none.")
     key_pattern: KeyPattern | None = Field(
         default=None,
@@ -142,8 +157,8 @@ class ApiKey(_Strict):
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if self.query_param is not None and self.username is not None:
-            raise ValueError("query_param and username exclude each other")
+        if sum(each is not None for each in (self.query_param, self.username, self.path_segment)) > 1:
+            raise ValueError("query_param, username and path_segment exclude each other")
         names = [self.header_name, *self.extra_headers]
         if len({name.lower() for name in names}) < len(names):
             raise ValueError("extra_headers names a header twice")
@@ -177,6 +192,12 @@ class Provider(_Strict):
     oauth: OAuth | None = Field(default=None, description="How to log in by OAuth 2.")
     api_key: ApiKey | None = Field(default=None, description="How an API key is put on a request.")
     export: Export = Field(default_factory=Export, description="The variables that hold the credential.")
+    body_fields: tuple[ParameterName, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Members of JSON bodies and fields of forms where a placeholder is replaced, up to 1 MiB.",
+    )
+    scrub: bool = Field(default=True, description="Whether answers are searched for the credential; it is covered.")
     docs_url: Link | None = Field(default=None, description="The vendor's page on authentication.")
     key_url: Link | None = Field(default=None, description="The vendor's page where a key or a client is made.")
     placeholder: ShapedPlaceholder | None = Field(
@@ -219,14 +240,21 @@ class Provider(_Strict):
         except ValueError as error:
             raise UsageError(f"{self.name}: base_url: {error}") from None
 
-    def injections(self, *, api_key: bool) -> tuple[Injection, ...]:
+    def placement(self, *, api_key: bool) -> Placement:
         """How a key, or else an access token, is put on a request."""
+        headers = (self.api_key.header_name,) if self.api_key else ()
+        inside = tuple(BodyInjection(field) for field in self.body_fields)
+        return Placement(self._injections(api_key=api_key) + inside, headers, self.scrub)
+
+    def _injections(self, *, api_key: bool) -> tuple[Injection, ...]:
         if not api_key or self.api_key is None:
             return (HeaderInjection("Authorization", "Bearer"),)
         how = self.api_key
         main: Injection = HeaderInjection(how.header_name, how.header_prefix)
         if how.query_param is not None:
             main = QueryInjection(how.query_param)
+        elif how.path_segment is not None:
+            main = PathInjection(how.path_segment.removesuffix(KEY_IN_SEGMENT))
         elif how.username == KEY_AS_USER_NAME:
             main = BasicInjection("username", "")
         elif how.username is not None:

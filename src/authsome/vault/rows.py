@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Row, Table
 
 from authsome.errors import VaultError
 from authsome.model.connection import Client, Connection, Credential, Grant
+from authsome.model.injection import Placement
 from authsome.model.route import Route
 from authsome.model.run import Run
 from authsome.model.secret import Secret
@@ -134,6 +135,19 @@ def _sealed_columns(table: Table) -> tuple[str, ...]:
     return tuple(column.name for column in table.columns if column.info.get("sealed"))
 
 
+def _pinned(c: Connection) -> str:
+    """What a login pinned (P18): the routes, and with them how the credential is put on requests."""
+    routes = [(route.host, route.port, route.path) for route in c.routes]
+    return json.dumps(routes if c.placement is None else {"routes": routes} | c.placement.to_json())
+
+
+def _unpinned(text: str) -> tuple[tuple[Route, ...], Placement | None]:
+    found = json.loads(text)
+    whole = isinstance(found, dict)
+    routes = tuple(Route(*route) for route in (found["routes"] if whole else found))
+    return routes, Placement.from_json(found) if whole else None
+
+
 def close_connection(rows: Rows, c: Connection) -> dict[str, Value]:
     """The row of a connection."""
     credential, grant = c.credential, c.grant
@@ -145,7 +159,7 @@ def close_connection(rows: Rows, c: Connection) -> dict[str, Value]:
         "needs_login": int(c.needs_login),
         "flow": c.flow,
         "scopes": json.dumps(c.scopes),
-        "routes": json.dumps([(route.host, route.port, route.path) for route in c.routes]),
+        "routes": _pinned(c),
         "base_url": c.base_url,
         "account": c.account,
         "issuer": grant.issuer,
@@ -170,6 +184,7 @@ def close_connection(rows: Rows, c: Connection) -> dict[str, Value]:
 def open_connection(rows: Rows, row: Row[Any]) -> Connection:
     """The connection of a row. Raises VaultError."""
     secrets = rows.opened(schema.connections, row)
+    routes, placement = _unpinned(row.routes)
     return Connection(
         provider=row.provider,
         name=row.name,
@@ -177,7 +192,8 @@ def open_connection(rows: Rows, row: Row[Any]) -> Connection:
         is_default=bool(row.is_default),
         needs_login=bool(row.needs_login),
         scopes=tuple(json.loads(row.scopes)),
-        routes=tuple(Route(*route) for route in json.loads(row.routes)),
+        routes=routes,
+        placement=placement,
         base_url=row.base_url,
         account=row.account,
         grant=Grant(

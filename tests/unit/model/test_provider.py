@@ -76,12 +76,12 @@ def test_a_credential_never_goes_to_a_plain_http_base_url() -> None:  # P1
     ],
 )
 def test_a_key_goes_where_the_file_says(how: dict[str, object], expected: tuple[object, ...]) -> None:
-    assert _provider(api_key=ApiKey.model_validate(how)).injections(api_key=True) == expected
+    assert _provider(api_key=ApiKey.model_validate(how)).placement(api_key=True).injections == expected
 
 
 def test_an_access_token_is_a_bearer_token() -> None:
     provider = _provider(api_key=ApiKey(header_name="x-api-key", header_prefix=""))
-    assert provider.injections(api_key=False) == (HeaderInjection("Authorization", "Bearer"),)
+    assert provider.placement(api_key=False).injections == (HeaderInjection("Authorization", "Bearer"),)
 
 
 def test_a_refresh_token_has_no_variable() -> None:

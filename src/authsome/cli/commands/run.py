@@ -31,6 +31,7 @@ def run(given: Given, out: Output) -> int:
         {
             "command": os.path.basename(command[0]),
             "choices": _choices(given.many("connection")),
+            "scrub": not given.flag("no_scrub"),
             "only": None if only is None else [name for name in only.split(",") if name],
             "roots": [os.path.abspath(path) for path in own_bundles(inherited) if os.path.isfile(path)],
         },

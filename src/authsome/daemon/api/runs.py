@@ -21,6 +21,7 @@ class RunBody(Body):
     choices: dict[str, str] = Field(default_factory=dict)
     only: list[str] | None = None
     roots: list[str] = Field(default_factory=list)
+    scrub: bool = True
 
 
 @router.post("/runs", dependencies=OWNER_ONLY)
@@ -37,6 +38,7 @@ async def start(body: RunBody, house: Here, pid: Pid) -> dict[str, object]:
         choices=body.choices,
         only=None if body.only is None else frozenset(body.only),
         roots=body.roots[:16],
+        scrub=body.scrub,
     )
     await renew(house.trust, house.store)
     run, token, directory = await house.runs.start(wish, house.trust.bundle_pem)

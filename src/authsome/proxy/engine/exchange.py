@@ -1,16 +1,20 @@
 """One request and its answer, between a client's connection and a server's; it is the only thing that knows both."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from authsome.proxy.engine.asked import Asked
 from authsome.proxy.engine.outgoing import Outgoing
-from authsome.proxy.engine.refusals import BAD_GATEWAY, Refusal
+from authsome.proxy.engine.refusals import BAD_GATEWAY, BODY_TOO_LARGE, Refusal
 from authsome.proxy.engine.relay import join
 from authsome.proxy.engine.upstream import Pool
+from authsome.proxy.rules.decide import Deny
 from authsome.proxy.rules.framing import NOT_ANSWERED, RequestFraming, ResponseFraming, Unmeasured
 from authsome.proxy.rules.head import BadMessage, ResponseHead
-from authsome.proxy.rules.scrub import Passage, coding_of, overwrite
+from authsome.proxy.rules.inject import with_length
+from authsome.proxy.rules.scrub import Passage, TokenPassage, coding_of, overwrite
+from authsome.proxy.rules.substitute import LARGEST_BODY
 
 if TYPE_CHECKING:
     from authsome.proxy.engine.incoming import Incoming
@@ -70,20 +74,25 @@ class Exchange:
     def start(self) -> None:
         """Send the request, once its head is there. Body that came with it has been given to `send` before."""
         self._started = True
-        if self._head is not None:
-            self._dispatch()
+        if self._asked.holds_body and self._framing.expects and not self._sent:
+            self._continue()
+        self._dispatch()
 
     def lent(self, head: bytes) -> None:
         """As `Borrower.lent`; also for a request that gets no credential."""
         self._head = head
-        if self._started:
-            self._dispatch()
+        self._dispatch()
 
     def not_lent(self, refusal: Refusal) -> None:
         """As `Borrower.not_lent`."""
         self._fail(refusal)
 
     def _dispatch(self) -> None:
+        """Once the head is there, and the body where it is held."""
+        if self._head is None or not self._started or (self._asked.holds_body and not self._sent):
+            return
+        if self._asked.substitute is not None and not self._substitute(self._asked.substitute, self._head):
+            return
         connection = self._pool.take(self._asked.origin, careful=self.method not in IDEMPOTENT)
         if connection is not None:
             self.connected(connection)
@@ -101,15 +110,20 @@ class Exchange:
             if self._replay is not None:
                 self._keep_for_replay(data)
             self._connection.write(data)
-        else:
-            self._held.append(data)
-            self._held_size += len(data)
+            return
+        self._held.append(data)
+        self._held_size += len(data)
+        if not self._asked.holds_body:
             if self._held_size > REPLAYABLE:
                 self._incoming.hold(True)
+        elif self._held_size > LARGEST_BODY:
+            self._fail(BODY_TOO_LARGE)
 
     def sent(self) -> None:
         """The request is complete."""
         self._sent = True
+        if self._asked.holds_body:
+            self._dispatch()
 
     def request_is_sent(self) -> bool:
         """As `Asker.request_is_sent`."""
@@ -136,6 +150,11 @@ class Exchange:
                 self._connection.resume_reading()
 
     @property
+    def holds_body(self) -> bool:
+        """Whether the body is sent only once it is complete, without its chunks."""
+        return self._asked.holds_body
+
+    @property
     def begun(self) -> bool:
         """Whether the client has got a part of the final answer."""
         return self._begun
@@ -148,7 +167,7 @@ class Exchange:
         assert self._head is not None
         self._connection = connection
         data = self._head + b"".join(self._held) if self._held else self._head
-        if self._held_size > REPLAYABLE:
+        if self._held_size > REPLAYABLE and not self._asked.holds_body:
             self._incoming.hold(False)
         self._held, self._held_size = [], 0
         may_repeat = connection.reused and not self._retried and self.method in IDEMPOTENT
@@ -226,11 +245,12 @@ class Exchange:
         """What the body goes through, and whether the client gets it chunked. Raises BadMessage."""
         http11 = self._http11
         chunked = framing.length is Unmeasured.CHUNKED and http11
-        if self._asked.needles and framing.length != 0:
+        if (self._asked.needles or self._asked.hides_tokens) and framing.length != 0:
             coding = coding_of(head.fields)
             chunked = chunked or (bool(coding) and http11)
             self.decode_chunks = True
-            self.passage = Passage(self._asked.needles, coding=coding, chunked=chunked)
+            kind = TokenPassage if self._asked.hides_tokens else Passage
+            self.passage = kind(self._asked.needles, coding=coding, chunked=chunked)
         return self.passage, chunked
 
     def deliver(self, data: bytes) -> None:
@@ -271,6 +291,15 @@ class Exchange:
 
     def _plain_head(self, head: ResponseHead) -> bytes:
         return overwrite(_status_line(head) + _fields(head, _NONE), self._asked.needles)
+
+    def _substitute(self, substitute: Callable[[bytes], bytes | Deny], head: bytes) -> bool:
+        """Put the credential into the body; false where that is refused."""
+        body = substitute(b"".join(self._held))
+        if isinstance(body, Deny):
+            self._fail(Refusal.of_decision(body))
+            return False
+        self._head, self._held = with_length(head, len(body)), [body]
+        return True
 
     def _keep_for_renewal(self, data: bytes) -> None:
         assert self._kept is not None

@@ -19,6 +19,7 @@ from authsome.proxy.rules.decide import Decision, Deny, Inject, Request, decide
 from authsome.proxy.rules.head import Field
 from authsome.proxy.rules.inject import BadCredential, Outline, host_field
 from authsome.proxy.rules.scrub import needles_of
+from authsome.proxy.rules.substitute import Substitution, substitution_of
 from authsome.proxy.rules.table import RouteTable
 from authsome.proxy.rules.target import BadTarget, Target, parse_absolute, parse_origin
 
@@ -30,12 +31,27 @@ _MOST_SPELLINGS = 8
 
 
 class Judged(NamedTuple):
-    """A request with what was decided on it by one table; `outline` is there where it gets a credential."""
+    """A request with what was decided on it by one table; the last three are there where it gets a credential.
+
+    `substitution` is there where something may have to be replaced in its body.
+    """
 
     table: RouteTable
     request: Request
-    decision: Inject | None
-    outline: Outline | None
+    decision: Inject | None = None
+    outline: Outline | None = None
+    substitution: Substitution | None = None
+
+
+class Head(NamedTuple):
+    """What a request says of itself, in any protocol. `length` is that of its body, None where it is not known."""
+
+    method: str
+    target: str
+    fields: list[Field]
+    text: bytes
+    length: int | None
+    websocket: bool = False
 
 
 class Gate:
@@ -51,31 +67,25 @@ class Gate:
         self._judged: Judged | None = None  # the last; a request that is repeated is not judged again
         self._scrubbed: tuple[Secret, object, tuple[bytes, ...]] | None = None
 
-    def judge(
-        self,
-        method: str,
-        target: str,
-        fields: list[Field],
-        text: bytes,
-        outline: Callable[[Request, Inject], Outline],
-        *,
-        websocket: bool = False,
-    ) -> Judged | Refusal:
-        """The decision on a request. `websocket` tells of a CONNECT that it is an extended one (RFC 8441)."""
+    def judge(self, head: Head, outline: Callable[[Request, Inject, bool], Outline]) -> Judged | Refusal:
+        """The decision on a request. `outline` makes its head, for a body that is held or not."""
         self._live.requests += 1
-        if method in _REFUSED_METHODS and not websocket:
-            return Refusal(405, "method_refused", f"{method} is not passed on")
+        if head.method in _REFUSED_METHODS and not head.websocket:
+            return Refusal(405, "method_refused", f"{head.method} is not passed on")
         table = self._core.house.table()
         judged = self._judged
-        if judged is not None and judged.table is table and judged.request.text == text:
+        if judged is not None and judged.table is table and judged.request.text == head.text:
             return judged
         try:
-            request = Request(method, self._authority, self._target(target), fields, text)
+            request = Request(head.method, self._authority, self._target(head.target), head.fields, head.text)
             decision: Decision = decide(table, self._live.terms, request)
             if isinstance(decision, Deny):
                 return Refusal.of_decision(decision)
-            inject = decision if isinstance(decision, Inject) else None
-            judged = Judged(table, request, inject, outline(request, inject) if inject is not None else None)
+            judged = Judged(table, request)
+            if isinstance(decision, Inject):
+                substitution = substitution_of(head.fields, decision, head.length)
+                made = outline(request, decision, substitution is not None)
+                judged = Judged(table, request, decision, made, substitution)
         except BadTarget as error:
             return bad_request(f"the request target is refused: {error}")
         except BadCredential:
@@ -99,26 +109,28 @@ class Gate:
 
     def asked(self, judged: Judged) -> Asked:
         """What an exchange is told of the request."""
-        asked = Asked(origin=self.origin, method=judged.request.method)
-        decision = judged.decision
+        request, decision = judged.request, judged.decision
+        asked = Asked(
+            origin=self.origin,
+            method=request.method,
+            hides_tokens=judged.table.hands_out_tokens(self._authority.host, request.target.path),
+        )
         if decision is not None:
             asked.injected = True
-            asked.answered = lambda status: self._record(judged.request, decision, status)
+            asked.answered = lambda status: self._record(request, decision, status)
+            asked.holds_body = judged.substitution is not None
         return asked
 
     def lend(self, borrower: Borrower, judged: Judged, asked: Asked) -> Refusal | None:
         """Give an exchange its head: at once where the credential is at hand, else later. Or a refusal."""
-        decision, outline = judged.decision, judged.outline
-        assert decision is not None and outline is not None
-        lendable = decision.lendable
+        assert judged.decision is not None
+        lendable = judged.decision.lendable
         credential = self._core.house.lend_now(lendable.provider, lendable.connection)
         if credential is None:
-            self._begin_lending(borrower, decision, outline, asked)
+            self._begin_lending(borrower, judged, asked, None)
             return None
-        asked.needles = self._needles(outline, credential)
-        asked.renew = lambda: self._renew(borrower, decision, outline, asked, credential)
         try:
-            borrower.lent(outline.complete(credential))
+            borrower.lent(self._fill(borrower, judged, asked, credential))
         except BadCredential:
             return _NOT_SENDABLE
         return None
@@ -127,42 +139,48 @@ class Gate:
         """Record a refusal."""
         self._core.denied(self._live, self._authority.host, error)
 
-    def _needles(self, outline: Outline, credential: Secret) -> tuple[bytes, ...]:
+    def _fill(self, borrower: Borrower, judged: Judged, asked: Asked, credential: Secret) -> bytes:
+        """The head with the credential, and what the exchange has to know of it. Raises BadCredential."""
+        decision, outline, substitution = judged.decision, judged.outline, judged.substitution
+        assert decision is not None and outline is not None
+        if decision.lendable.scrub and self._live.run.scrub:
+            asked.needles = self._needles(decision, credential)
+        asked.renew = lambda: self._renew(borrower, judged, asked, credential)
+        if substitution is not None:
+            asked.substitute = lambda body: substitution.apply(body, credential)
+        return outline.complete(credential)
+
+    def _needles(self, decision: Inject, credential: Secret) -> tuple[bytes, ...]:
         """What must not come back; the same for every request until the credential changes."""
-        kept = self._scrubbed
-        if kept is None or kept[0] is not credential or kept[1] is not outline.injections:
-            kept = self._scrubbed = credential, outline.injections, needles_of(outline.injections, credential)
+        kept, injections = self._scrubbed, decision.lendable.injections
+        if kept is None or kept[0] is not credential or kept[1] is not injections:
+            kept = self._scrubbed = credential, injections, needles_of(injections, credential)
         return kept[2]
 
-    def _renew(self, borrower: Borrower, decision: Inject, outline: Outline, asked: Asked, refused: Secret) -> bool:
+    def _renew(self, borrower: Borrower, judged: Judged, asked: Asked, refused: Secret) -> bool:
         """Whether the exchange goes on with another credential after the provider's 401 (O27)."""
-        lendable = decision.lendable
+        assert judged.decision is not None
+        lendable = judged.decision.lendable
         if not self._core.house.can_renew(lendable.provider, lendable.connection, refused):
             return False
-        self._begin_lending(borrower, decision, outline, asked, refused)
+        self._begin_lending(borrower, judged, asked, refused)
         return True
 
-    def _begin_lending(
-        self, borrower: Borrower, decision: Inject, outline: Outline, asked: Asked, refused: Secret | None = None
-    ) -> None:
+    def _begin_lending(self, borrower: Borrower, judged: Judged, asked: Asked, refused: Secret | None) -> None:
         loop = asyncio.get_running_loop()
-        borrower.lending = loop.create_task(self._lend(borrower, decision, outline, asked, refused))
+        borrower.lending = loop.create_task(self._lend(borrower, judged, asked, refused))
         borrower.lending.add_done_callback(lambda task: _not_lent(borrower, task))
 
-    async def _lend(
-        self, borrower: Borrower, decision: Inject, outline: Outline, asked: Asked, refused: Secret | None
-    ) -> None:
+    async def _lend(self, borrower: Borrower, judged: Judged, asked: Asked, refused: Secret | None) -> None:
         """The slow path: the credential has to be refreshed first, or the one that was used has been refused."""
-        provider, connection = decision.lendable.provider, decision.lendable.connection
-        house = self._core.house
+        assert judged.decision is not None
+        lendable, house = judged.decision.lendable, self._core.house
         try:
             if refused is None:
-                credential = await house.lend(provider, connection)
-                asked.renew = lambda: self._renew(borrower, decision, outline, asked, credential)
+                credential = await house.lend(lendable.provider, lendable.connection)
             else:
-                credential = await house.renew(provider, connection, refused)
-            asked.needles = self._needles(outline, credential)
-            head = outline.complete(credential)
+                credential = await house.renew(lendable.provider, lendable.connection, refused)
+            head = self._fill(borrower, judged, asked, credential)
         except AuthsomeError as error:
             borrower.not_lent(Refusal.of_error(error))
         except BadCredential:

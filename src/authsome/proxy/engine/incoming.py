@@ -252,7 +252,8 @@ class Incoming(asyncio.Protocol):
                 self._phase, self._discarded = BODY, 0
                 self.dropped_trailers = frozenset()
                 opened = self.open(head, framing)
-                self._body = body_of(framing.length, drop=self.dropped_trailers)
+                held = isinstance(opened, Exchange) and opened.holds_body
+                self._body = body_of(framing.length, decode=held, drop=self.dropped_trailers)
         except BadMessage as error:
             self._give_up(bad_request(str(error), error.status))
             return
@@ -291,6 +292,7 @@ class Incoming(asyncio.Protocol):
                 return
         elif out:
             exchange.send(out)
+            exchange = self.exchange  # none, if that was too much
         if rest is None:
             return
         self._body, self._buffer = None, rest

@@ -6,7 +6,7 @@ from typing import cast
 from authsome.model.authority import Authority
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.exchange import Exchange
-from authsome.proxy.engine.gate import Gate
+from authsome.proxy.engine.gate import Gate, Head
 from authsome.proxy.engine.http2.incoming import Http2Incoming
 from authsome.proxy.engine.incoming import Incoming
 from authsome.proxy.engine.refusals import Refusal, bad_request
@@ -60,8 +60,10 @@ class Intercept(Incoming):
         refusal = gate.check_host(framing.host)
         if refusal is not None:
             return refusal
+        length = framing.length if isinstance(framing.length, int) else None
         judged = gate.judge(
-            head.method, head.target, head.fields, head.text, lambda request, inject: outline(request, framing, inject)
+            Head(head.method, head.target, head.fields, head.text, length),
+            lambda request, inject, held: outline(request, framing, inject, held=held),
         )
         if isinstance(judged, Refusal):
             return judged

@@ -93,5 +93,6 @@ UNAUTHENTICATED = Refusal(
     407, "proxy_authentication_required", "this proxy serves the programs of an authsome run", "authsome run -- COMMAND"
 )
 BAD_GATEWAY = Refusal(502, "bad_upstream_answer", "the server's answer is not valid HTTP", closes=True)
+BODY_TOO_LARGE = Refusal(413, "body_too_large", "a body in which placeholders are replaced holds at most 1 MiB")
 TOO_SLOW = Refusal(504, "upstream_timeout", "the server has not answered in time", closes=True)
 HEAD_TOO_SLOW = Refusal(408, "request_timeout", "the request took too long to arrive", closes=True)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from authsome.model.authority import Authority
+from authsome.model.injection import PathInjection
 from authsome.model.names import CONNECTION
 from authsome.proxy.rules.head import Field
 from authsome.proxy.rules.placeholders import Found, Placeholders
@@ -13,14 +14,20 @@ from authsome.proxy.rules.table import Claim, Lendable, Places, RouteTable
 from authsome.proxy.rules.target import Target
 
 CHOICE_HEADER = b"x-authsome-connection"
+GAP = "\0"  # stands in a path where the credential will; no path holds one
 
 
 @dataclass(frozen=True, slots=True)
 class Inject:
-    """The credential of this connection goes on the request; what the child put in `places` does not."""
+    """The credential of this connection goes on the request; what the child put in `places` does not.
+
+    `path` has a gap for each placeholder in it. `placeholders` are those that the run may hold.
+    """
 
     lendable: Lendable
     places: Places
+    path: str
+    placeholders: Placeholders
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +121,22 @@ def decide(table: RouteTable, terms: Terms, request: Request) -> Decision:
             return _ambiguous(first, other)
     provider = first.lendable.provider
     places = table.places(provider)
-    named = _named_connection(known_placeholders(table, terms), request, provider, places)
+    placeholders = known_placeholders(table, terms)
+    named = _named_connection(placeholders, request, provider, places)
     if isinstance(named, Deny):
         return named
     candidates = tuple(c.lendable for c in allowed if c.lendable.provider == provider)
     chosen = _choose(table, terms, provider, candidates, named)
     if isinstance(chosen, Deny):
         return chosen
+    path = request.target.path
+    if places.segments:
+        path, standing = split_path(path, places.segments, placeholders)
+        if not standing and any(isinstance(each, PathInjection) for each in chosen.injections):
+            return TUNNEL  # nothing of the request asks for the credential
     if not chosen.usable:
         return _needs_login(provider, chosen.connection, chosen.login_url)
-    return Inject(chosen, places)
+    return Inject(chosen, places, path, placeholders)
 
 
 def known_placeholders(table: RouteTable, terms: Terms) -> Placeholders:
@@ -239,13 +252,18 @@ def _named_connection(placeholders: Placeholders, request: Request, provider: st
         for part in taken:
             replaced += placeholders.count(part.encode())
             found += placeholders.find(unquote_to_bytes(part.replace("+", " ")))
+    path = request.target.path
+    if places.segments:
+        path, standing = split_path(path, places.segments, placeholders)
+        replaced += len(standing)
+        found += standing
     for each in found:
         if not each.stands_for(provider):
-            return _misplaced(f"a placeholder that does not stand for {provider}")
+            return misplaced(f"a placeholder that does not stand for {provider}")
         if each.connection:
             names.add(each.connection)
-    if placeholders.count(request.text) != replaced or _in_target(placeholders, request.target.path + query):
-        return _misplaced(f"a placeholder where the credential of {provider} does not go")
+    if placeholders.count(request.text) != replaced or _in_target(placeholders, path + query):
+        return misplaced(f"a placeholder where the credential of {provider} does not go")
     if len(names) > 1:
         return Deny(400, "connection_conflict", "the request names more than one connection")
     name = next(iter(names), "")
@@ -261,7 +279,7 @@ def _untouched(placeholders: Placeholders, request: Request) -> Tunnel | Deny:
         or _in_target(placeholders, str(request.target))
         or any(placeholders.find_in_credential(f[2]) for f in request.fields if f[0] == b"authorization")
     ):
-        return _misplaced(f"a placeholder, but no credential goes to {request.authority.host}{request.target.path}")
+        return misplaced(f"a placeholder, but no credential goes to {request.authority.host}{request.target.path}")
     return TUNNEL
 
 
@@ -270,13 +288,28 @@ def _in_target(placeholders: Placeholders, target: str) -> bool:
     return placeholders.count(unquote_to_bytes(target) if "%" in target else target.encode()) > 0
 
 
-def _misplaced(what: str) -> Deny:
+def misplaced(what: str) -> Deny:
+    """The refusal of a request with a placeholder that has no business where it stands (P3)."""
     return Deny(
         403,
         "placeholder_refused",
         f"the request carries {what}",
         "send it in the header that the provider's own client uses, to the provider's own host; see: authsome list",
     )
+
+
+def split_path(path: str, segments: frozenset[str], placeholders: Placeholders) -> tuple[str, list[Found]]:
+    """A path with a gap for each placeholder that is the rest of such a segment, and these placeholders."""
+    found: list[Found] = []
+    parts = path.split("/")
+    for at, part in enumerate(parts):
+        for prefix in segments:
+            there = placeholders.whole(unquote_to_bytes(part[len(prefix) :])) if part.startswith(prefix) else None
+            if there is not None:
+                parts[at] = prefix + GAP
+                found.append(there)
+                break
+    return "/".join(parts), found
 
 
 def split_query(query: str, parameters: frozenset[str]) -> tuple[str, list[str]]:

@@ -6,9 +6,16 @@ from typing import NamedTuple, Protocol, assert_never
 from urllib.parse import quote
 
 from authsome.model.authority import Authority
-from authsome.model.injection import BasicInjection, FixedHeader, HeaderInjection, QueryInjection
+from authsome.model.injection import (
+    BasicInjection,
+    BodyInjection,
+    FixedHeader,
+    HeaderInjection,
+    PathInjection,
+    QueryInjection,
+)
 from authsome.model.secret import Secret
-from authsome.proxy.rules.decide import CHOICE_HEADER, Inject, Request, split_query
+from authsome.proxy.rules.decide import CHOICE_HEADER, GAP, Inject, Request, split_query
 from authsome.proxy.rules.framing import HOP_BY_HOP, RequestFraming, Unmeasured
 from authsome.proxy.rules.head import Field
 from authsome.proxy.rules.hpack import block_of, secret_block_of
@@ -18,6 +25,8 @@ from authsome.proxy.rules.target import Target
 # Written anew from the framing, or meant for the proxy alone.
 _NOT_FORWARDED = HOP_BY_HOP | {b"host", b"content-length", b"expect", CHOICE_HEADER}
 _VALUE = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+_IN_SEGMENT = "!$&'()*+,;=:@"  # RFC 3986 §3.3
+_LENGTH = frozenset({b"content-length"})
 _NO_PLACES: frozenset[bytes] = frozenset()
 # How an answer is coded is ours to say, where it is searched.
 _CODINGS = frozenset({b"accept-encoding", b"grpc-accept-encoding"})
@@ -29,7 +38,7 @@ class BadCredential(ValueError):
     """A stored value that cannot stand in a request (X38)."""
 
 
-SecretInjection = HeaderInjection | BasicInjection | QueryInjection
+SecretInjection = HeaderInjection | BasicInjection | QueryInjection | PathInjection
 
 
 class Outline(Protocol):
@@ -93,11 +102,14 @@ def plain_block(request: Request, head: StreamRequest) -> bytes:
     return start + block_of([f[1:] for f in _streamed(request.fields, _NO_PLACES)])
 
 
-def outline(request: Request, framing: RequestFraming, decision: Inject) -> LinesOutline:
+def outline(request: Request, framing: RequestFraming, decision: Inject, *, held: bool = False) -> LinesOutline:
     """All of the head but the credential. Raises BadCredential for a fixed header that cannot be sent.
 
-    The answer is asked for in no coding, because it is searched for the credential (P6).
+    The answer is asked for in no coding, because it is searched for the credential (P6). Where the body is `held`
+    until it is complete, its length is written with it: see `with_length`.
     """
+    if held:
+        framing = framing._replace(length=0, sized=False, expects=False)
     fields = _forwarded(request.fields, decision.places.headers | _CODINGS, framing.named)
     return LinesOutline(
         request.method.encode(),
@@ -108,9 +120,9 @@ def outline(request: Request, framing: RequestFraming, decision: Inject) -> Line
     )
 
 
-def block_outline(request: Request, head: StreamRequest, decision: Inject) -> BlockOutline:
+def block_outline(request: Request, head: StreamRequest, decision: Inject, *, held: bool = False) -> BlockOutline:
     """As `outline`; messages of gRPC have a coding of their own, which is not asked for either."""
-    fields = _streamed(request.fields, decision.places.headers | _CODINGS)
+    fields = _streamed(request.fields, decision.places.headers | _CODINGS | (_LENGTH if held else _NO_PLACES))
     sent = [f[1:] for f in fields] + [(f[1].lower(), f[2]) for f in _fixed(fields, decision)]
     sent.append((b"accept-encoding", b"identity"))
     if any(name == b"grpc-accept-encoding" for name, _, _ in request.fields):
@@ -120,8 +132,18 @@ def block_outline(request: Request, head: StreamRequest, decision: Inject) -> Bl
     )
 
 
+def with_length(head: bytes, length: int) -> bytes:
+    """A head of HTTP/1.1 whose body was held, with the length of it."""
+    return head[:-2] + b"Content-Length: %d\r\n\r\n" % length
+
+
+def block_with_length(block: bytes, length: int) -> bytes:
+    """The same for HTTP/2."""
+    return block + block_of([(b"content-length", b"%d" % length)])
+
+
 def _without_credential(request: Request, decision: Inject) -> Target:
-    target = request.target
+    target = Target(decision.path, request.target.query)
     if decision.places.parameters and target.query:
         return Target(target.path, split_query(target.query, decision.places.parameters)[0])
     return target
@@ -138,7 +160,7 @@ def _fixed(fields: list[Field], decision: Inject) -> list[Field]:
 
 
 def _secret(decision: Inject) -> tuple[SecretInjection, ...]:
-    return tuple(each for each in decision.lendable.injections if not isinstance(each, FixedHeader))
+    return tuple(each for each in decision.lendable.injections if not isinstance(each, FixedHeader | BodyInjection))
 
 
 def _injected(
@@ -156,6 +178,8 @@ def _injected(
             case QueryInjection(parameter=parameter):
                 part = f"{quote(parameter, safe='')}={quote(credential.reveal(), safe='')}"
                 target = Target(target.path, f"{target.query}&{part}" if target.query else f"?{part}")
+            case PathInjection():
+                target = Target(target.path.replace(GAP, quote(credential.reveal(), safe=_IN_SEGMENT)), target.query)
             case _:
                 assert_never(injection)
     return target, fields

@@ -53,11 +53,12 @@ class Placeholders:
 
     def find(self, text: bytes) -> list[Found]:
         """Those in a text."""
-        found = []
-        for match in self._pattern.finditer(text.decode("latin-1")):
-            owners = self._owners[match["shaped"]] if match["shaped"] else frozenset[str]()
-            found.append(Found(owners, match["connection"] or "", match["odd"] is None))
-        return found
+        return [self._found(match) for match in self._pattern.finditer(text.decode("latin-1"))]
+
+    def whole(self, text: bytes) -> Found | None:
+        """The one that a text is, and nothing else."""
+        match = self._pattern.fullmatch(text.decode("latin-1"))
+        return self._found(match) if match is not None else None
 
     def find_in_credential(self, value: bytes) -> list[Found]:
         """Those in a header value that may be a Basic credential (RFC 7617)."""
@@ -67,6 +68,10 @@ class Placeholders:
         decoded = decode_basic(rest)
         name, _, password = decoded.partition(b":")
         return self.find(name) + self.find(password)
+
+    def _found(self, match: re.Match[str]) -> Found:
+        owners = self._owners[match["shaped"]] if match["shaped"] else frozenset[str]()
+        return Found(owners, match["connection"] or "", match["odd"] is None)
 
 
 def decode_basic(token: bytes) -> bytes:

@@ -5,16 +5,31 @@ an end that could be the beginning of a value is held back until more comes. Tra
 """
 
 import base64
+import json
+import re
 import zlib
 from collections.abc import Iterable
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
-from authsome.model.injection import BasicInjection, FixedHeader, HeaderInjection, Injection, QueryInjection
+from authsome.model.injection import (
+    BasicInjection,
+    BodyInjection,
+    FixedHeader,
+    HeaderInjection,
+    Injection,
+    PathInjection,
+    QueryInjection,
+)
 from authsome.model.secret import Secret
 from authsome.proxy.rules.head import BadMessage, Field
 
 SHORTEST = 8  # shorter values would be found in ordinary text (X63)
 _MARK = b"[redacted]"
+_LONGEST_TOKEN_ANSWER = 1 << 20
+# A member of JSON, or a field of a form.
+_TOKEN = re.compile(
+    rb"""("(?:access|refresh|id)_token"\s*:\s*"|(?:\A|&)(?:access|refresh|id)_token=)((?:[^"\\&]|\\.)+)"""
+)
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate"})
 _ANY_WINDOW = zlib.MAX_WBITS | 32  # gzip and zlib, told apart by their heads
 _MOST_INFLATED = 32 << 20  # out of one piece of at most some hundred KiB
@@ -26,8 +41,10 @@ def needles_of(injections: Iterable[Injection], credential: Secret) -> tuple[byt
     forms = {plain}
     for injection in injections:
         match injection:
-            case QueryInjection():
+            case QueryInjection() | PathInjection():
                 forms.add(quote(plain, safe=""))
+            case BodyInjection():
+                forms.update((quote_plus(plain), json.dumps(plain)[1:-1]))
             case BasicInjection(secret_is=role, other=other):
                 pair = f"{plain}:{other}" if role == "username" else f"{other}:{plain}"
                 forms.add(base64.b64encode(pair.encode()).decode())
@@ -89,6 +106,27 @@ class Passage:
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
 
 
+class TokenPassage(Passage):
+    """The same for an answer of a token endpoint (RFC 6749 §5.1), whose tokens the child may not have either.
+
+    It is held until it is complete.
+    """
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> bytes:
+        """As `Passage.feed`."""
+        self._held += _inflated(self._inflate, data) if self._inflate is not None else data
+        if len(self._held) > _LONGEST_TOKEN_ANSWER:
+            raise BadMessage("the answer of a token endpoint is longer than 1 MiB", 502)
+        return b""
+
+    def finish(self, trailers: Iterable[Field] = ()) -> bytes:
+        """As `Passage.finish`."""
+        self._held = overwrite(_TOKEN.sub(_covered, self._held), self._needles)
+        return super().finish(trailers)
+
+
 def coding_of(fields: Iterable[Field]) -> bytes:
     """The one coding of an answer, if it has one. Raises BadMessage (502) for one that cannot be read.
 
@@ -121,6 +159,11 @@ def _open_end(data: bytes, needle: bytes) -> int:
             return len(data) - at
         at += 1
     return 0
+
+
+def _covered(match: re.Match[bytes]) -> bytes:
+    before, token = match.groups()
+    return before + _cover(token)
 
 
 def _cover(needle: bytes) -> bytes:

@@ -3,9 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from authsome.model.authority import Authority
-from authsome.model.injection import BasicInjection, FixedHeader, HeaderInjection, Injection, QueryInjection
+from authsome.model.authority import Authority, BadAuthority
+from authsome.model.injection import (
+    BasicInjection,
+    BodyInjection,
+    FixedHeader,
+    HeaderInjection,
+    Injection,
+    PathInjection,
+    QueryInjection,
+)
 from authsome.model.placeholder import PLACEHOLDER
 from authsome.model.route import WILDCARD, Route
 from authsome.proxy.rules.placeholders import Placeholders
@@ -19,7 +28,8 @@ class Lendable:
 
     `usable` is false while the connection is expired or needs a login. `placeholder` is what the
     child's variable holds. `credential_headers` names headers in which clients of this provider
-    are known to send a credential, beyond those of `injections`.
+    are known to send a credential, beyond those of `injections`. Without `scrub` its answers are not searched for
+    it. Tokens in the answers of `token_url` are new ones, which the child may not have either.
     """
 
     provider: str
@@ -31,13 +41,20 @@ class Lendable:
     placeholder: str = PLACEHOLDER
     login_url: str | None = None
     credential_headers: tuple[str, ...] = ()
+    scrub: bool = True
+    token_url: str | None = None
 
 
 class Places(NamedTuple):
-    """Where a provider's credentials stand in a request: lower-case header names, query parameters."""
+    """Where a provider's credentials stand in a request.
+
+    Names of headers, in lower case, and of query parameters; what a path segment begins with; fields of a body.
+    """
 
     headers: frozenset[bytes]
     parameters: frozenset[str]
+    segments: frozenset[str] = frozenset()
+    body: frozenset[str] = frozenset()
 
 
 class Claim(NamedTuple):
@@ -53,7 +70,7 @@ NOWHERE = Places(frozenset(), frozenset())
 class RouteTable:
     """Every connection that can be lent. It never changes: a new one takes its place."""
 
-    __slots__ = ("_exact", "_patterns", "_places", "_seen", "_wild", "lendables", "placeholders")
+    __slots__ = ("_exact", "_patterns", "_places", "_seen", "_token_urls", "_wild", "lendables", "placeholders")
 
     def __init__(self, lendables: Iterable[Lendable] = ()) -> None:
         self.lendables = tuple(lendables)
@@ -72,6 +89,7 @@ class RouteTable:
                 else:
                     self._patterns.append(claim)
         self._places = _places(self.lendables)
+        self._token_urls = {place for each in self.lendables if (place := _place_of(each.token_url))}
         owners: dict[str, frozenset[str]] = {}
         for each in self.lendables:
             owners[each.placeholder] = owners.get(each.placeholder, frozenset()) | {each.provider}
@@ -105,9 +123,23 @@ class RouteTable:
         """Every connection of a provider."""
         return tuple(each for each in self.lendables if each.provider == provider)
 
+    def hands_out_tokens(self, host: str, path: str) -> bool:
+        """Whether tokens are answered there, by an authorization server of one of the connections."""
+        return (host, path) in self._token_urls
+
     def places(self, provider: str) -> Places:
         """Where the credentials of a provider may stand."""
         return self._places.get(provider, NOWHERE)
+
+
+def _place_of(url: str | None) -> tuple[str, str] | None:
+    """Host and path of a URL."""
+    if url is None:
+        return None
+    try:
+        return Authority.of_url(url).host, urlsplit(url).path or "/"
+    except BadAuthority:
+        return None
 
 
 def _rank(claim: Claim) -> tuple[int, int]:
@@ -117,16 +149,28 @@ def _rank(claim: Claim) -> tuple[int, int]:
 def _places(lendables: tuple[Lendable, ...]) -> dict[str, Places]:
     headers: dict[str, set[bytes]] = {}
     parameters: dict[str, set[str]] = {}
+    segments: dict[str, set[str]] = {}
+    body: dict[str, set[str]] = {}
     for lendable in lendables:
         names = headers.setdefault(lendable.provider, {b"authorization"})
-        asked = parameters.setdefault(lendable.provider, set())
+        for places in (parameters, segments, body):
+            places.setdefault(lendable.provider, set())
         names.update(name.lower().encode() for name in lendable.credential_headers)
         for injection in lendable.injections:
             match injection:
                 case HeaderInjection(name=name):
                     names.add(name.lower().encode())
                 case QueryInjection(parameter=parameter):
-                    asked.add(parameter)
+                    parameters[lendable.provider].add(parameter)
+                case PathInjection(prefix=prefix):
+                    segments[lendable.provider].add(prefix)
+                case BodyInjection(field=field):
+                    body[lendable.provider].add(field)
                 case BasicInjection() | FixedHeader():
                     pass  # Authorization is in the set already; a fixed header holds no secret
-    return {name: Places(frozenset(headers[name]), frozenset(parameters[name])) for name in headers}
+    return {
+        name: Places(
+            frozenset(headers[name]), frozenset(parameters[name]), frozenset(segments[name]), frozenset(body[name])
+        )
+        for name in headers
+    }

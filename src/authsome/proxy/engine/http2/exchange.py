@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING
 
 from authsome.proxy.engine.asked import Asked
 from authsome.proxy.engine.exchange import CODED, IDEMPOTENT, REPLAYABLE
-from authsome.proxy.engine.refusals import BAD_GATEWAY, Refusal, bad_request
+from authsome.proxy.engine.refusals import BAD_GATEWAY, BODY_TOO_LARGE, Refusal, bad_request
+from authsome.proxy.rules.decide import Deny
 from authsome.proxy.rules.frames import Code
 from authsome.proxy.rules.head import BadMessage, Field
 from authsome.proxy.rules.hpack import block_of
-from authsome.proxy.rules.scrub import Passage, coding_of, overwrite
+from authsome.proxy.rules.inject import block_with_length
+from authsome.proxy.rules.scrub import Passage, TokenPassage, coding_of, overwrite
 from authsome.proxy.rules.stream import StreamRequest, StreamResponse, response_of, trailers_of
+from authsome.proxy.rules.substitute import LARGEST_BODY
 
 if TYPE_CHECKING:
     from authsome.proxy.engine.http2.connection import Stream
@@ -61,14 +64,13 @@ class Http2Exchange:
         self._started = True
         if self._client.peer_ended and self._head.length:
             self._malformed()
-        elif self._block is not None:
+        else:
             self._dispatch()
 
     def lent(self, block: bytes) -> None:
         """As `Borrower.lent`; also for a request that gets no credential."""
         self._block = block
-        if self._started:
-            self._dispatch()
+        self._dispatch()
 
     def not_lent(self, refusal: Refusal) -> None:
         """As `Borrower.not_lent`."""
@@ -84,7 +86,7 @@ class Http2Exchange:
         if self._kept is not None:
             self._keep(data)
         if self._server is None:
-            self._held.append(data)
+            self._hold(data, end=end)
             return
         if data:
             self._server.send(data)
@@ -103,6 +105,8 @@ class Http2Exchange:
         self._trailers = block_of([field[1:] for field in passed])
         if self._server is not None:
             self._server.finish(self._trailers)
+        elif self._asked.holds_body:
+            self._dispatch()
 
     def abandon(self) -> None:
         """The client wants no answer any more."""
@@ -205,6 +209,16 @@ class Http2Exchange:
     # in between
 
     def _dispatch(self) -> None:
+        """Once the head is there, and the body where it is held."""
+        asked = self._asked
+        if self._block is None or not self._started or (asked.holds_body and not self._client.peer_ended):
+            return
+        if asked.substitute is not None:
+            body = asked.substitute(b"".join(self._held))
+            if isinstance(body, Deny):
+                self._fail(Refusal.of_decision(body))
+                return
+            self._block, self._held = block_with_length(self._block, len(body)), [body]
         connection = self._pool.take(self._asked.origin)
         if connection is not None:
             self.connected(connection)
@@ -232,8 +246,9 @@ class Http2Exchange:
     def _begin(self, head: StreamResponse, *, end: bool) -> None:
         fields, asked = head.fields, self._asked
         switched = bool(self._head.protocol) and head.status < 300
-        if asked.needles and not end and not switched:
-            self._passage = Passage(asked.needles, coding=coding_of(fields))
+        if (asked.needles or asked.hides_tokens) and not end and not switched:
+            kind = TokenPassage if asked.hides_tokens else Passage
+            self._passage = kind(asked.needles, coding=coding_of(fields))
             if self._passage.decodes:
                 fields = [field for field in fields if field[0] not in CODED]
         if head.status == 401 and asked.injected:
@@ -259,6 +274,18 @@ class Http2Exchange:
     def _scrubbed(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         needles = self._asked.needles
         return [(name, overwrite(value, needles)) for name, value in fields] if needles else fields
+
+    def _hold(self, data: bytes, *, end: bool) -> None:
+        """Keep what cannot be sent yet; where all of it must be there first, the client may go on."""
+        self._held.append(data)
+        if not self._asked.holds_body:
+            return
+        if self._received > LARGEST_BODY:
+            self._fail(BODY_TOO_LARGE)
+        elif end:
+            self._dispatch()
+        else:
+            self._client.connection.replenish(self._client, 0)
 
     def _keep(self, data: bytes) -> None:
         assert self._kept is not None

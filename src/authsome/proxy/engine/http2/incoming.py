@@ -3,7 +3,7 @@
 import asyncio
 
 from authsome.proxy.engine.core import Core
-from authsome.proxy.engine.gate import Gate
+from authsome.proxy.engine.gate import Gate, Head
 from authsome.proxy.engine.http2.connection import MOST_STREAMS, Http2Connection, Stream
 from authsome.proxy.engine.http2.exchange import Http2Exchange
 from authsome.proxy.engine.http2.outgoing import Http2Outgoing
@@ -147,13 +147,10 @@ class Http2Incoming(Http2Connection):
         if refusal is not None:
             self.refuse(stream, refusal)
             return
+        length = 0 if stream.peer_ended else head.length
         judged = gate.judge(
-            head.method,
-            head.target,
-            head.fields,
-            head.text,
-            lambda request, inject: block_outline(request, head, inject),
-            websocket=websocket,
+            Head(head.method, head.target, head.fields, head.text, length, websocket),
+            lambda request, inject, held: block_outline(request, head, inject, held=held),
         )
         if isinstance(judged, Refusal):
             self.refuse(stream, judged, head_only=head.method == "HEAD")
