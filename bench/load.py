@@ -1,100 +1,84 @@
-"""`python -m bench.load HOST [ADDRESS:PORT]`: a client that measures; with no address it goes through the proxy
-that its environment names, as a child of `authsome run` does.
+"""`python -m bench.load MEASURE AUTHORITY [ADDRESS:PORT]`: a client that measures; with no address it goes through
+the proxy that its environment names, as a child of `authsome run` does.
 
-Prints `{"p50", "p99", "rate"}`: seconds for one request at a time on one kept-alive connection, and requests
-a second on 32 connections.
+Prints a JSON object of numbers: times in seconds, rates in requests or bytes a second.
 """
 
 import asyncio
-import base64
 import json
-import os
-import socket
+import re
 import ssl
 import statistics
 import sys
 import time
-from typing import cast
-from urllib.parse import urlsplit
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
 import uvloop
 
-CONNECTIONS = 32
+from bench import events, http2, websocket
+from bench.dialling import Target, connect, secure, trust
+
 SAMPLES = 2000
 WARM_UP = 200
 SECONDS = 2.0
+NEW_CONNECTIONS = 100
+FAR_CONNECTIONS = 10
+LARGE = 1_000_000
+LARGE_AT_ONCE = 4
+UPLOAD = 64 << 20
+UPLOADS = 3
+HELD_CONNECTIONS = 1000
+SMALL_PATH, LARGE_PATH, UPLOAD_PATH = "/v1/things", "/v1/large", "/v1/upload"
 
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_BUFFER = memoryview(bytearray(1 << 18))  # shared by all connections: it is read before the next one fills it
 
-def dial(host: str, address: str | None) -> socket.socket:
-    """A TCP connection to the host: to `address`, or by CONNECT through the proxy of the environment."""
-    if address:
-        name, _, port = address.rpartition(":")
-        return _plain(name, int(port))
-    proxy = urlsplit(os.environ["HTTPS_PROXY"])
-    assert proxy.hostname and proxy.port
-    connection = _plain(proxy.hostname, proxy.port)
-    token = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
-    connection.sendall(
-        f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\nProxy-Authorization: Basic {token}\r\n\r\n".encode()
-    )
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        answer += connection.recv(4096)
-    if not answer.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(answer.decode())
-    return connection
-
-
-def _plain(host: str, port: int) -> socket.socket:
-    connection = socket.create_connection((host, port))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
-
-
-def request(host: str) -> bytes:
-    """What a child of `run` sends: a placeholder for the key."""
-    held = os.environ.get("BENCH_API_KEY", "none")
-    return f"GET /v1/things HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {held}\r\n\r\n".encode()
+Found = dict[str, float]
 
 
 def answer_size(first: bytes) -> int | None:
     """How long the whole answer is, once its head is there."""
-    head, separator, _ = first.partition(b"\r\n\r\n")
-    if not separator:
+    end = first.find(b"\r\n\r\n")
+    if end < 0:
         return None
-    if not head.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(first.decode(errors="replace"))
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return len(head) + 4 + int(value)
-    raise RuntimeError("an answer without Content-Length")
+    length = _LENGTH.search(first, 0, end + 2)
+    if not first.startswith(b"HTTP/1.1 200") or length is None:
+        raise RuntimeError(first[:2000].decode(errors="replace"))
+    return end + 4 + int(length[1])
 
 
-def latency(host: str, address: str | None, tls: ssl.SSLContext) -> list[float]:
-    """Seconds for each of `SAMPLES` requests, one after the other."""
-    taken = []
-    asked = request(host)
-    with tls.wrap_socket(dial(host, address), server_hostname=host) as connection:
-        for _ in range(WARM_UP + SAMPLES):
-            begun = time.perf_counter()
-            connection.sendall(asked)
-            got, size = b"", None
-            while size is None or len(got) < size:
-                received = connection.recv(65536)
-                if not received:
-                    raise RuntimeError("the connection was closed")
-                got += received
-                size = answer_size(got)
-            taken.append(time.perf_counter() - begun)
-    return taken[WARM_UP:]
+def ask(connection: ssl.SSLSocket, asked: bytes) -> None:
+    """One request, and its whole answer."""
+    connection.sendall(asked)
+    got, size = b"", None
+    while size is None or len(got) < size:
+        received = connection.recv(65536)
+        if not received:
+            raise RuntimeError("the connection was closed")
+        got += received
+        size = answer_size(got)
 
 
-class Asker(asyncio.Protocol):
+def percentiles(taken: Sequence[float]) -> Found:
+    """The two that are reported."""
+    return {"p50": statistics.median(taken), "p99": statistics.quantiles(taken, n=100)[98]}
+
+
+class Counting(Protocol):
+    """A connection that counts what it was answered, and remembers that it was lost."""
+
+    answers: int
+    received: int
+    lost: bool
+
+
+class Asker(asyncio.BufferedProtocol):
     """One connection that asks again as soon as it is answered."""
 
     def __init__(self, asked: bytes) -> None:
-        self._asked, self._got, self.answers = asked, b"", 0
+        self._asked, self._head, self._left = asked, b"", 0
+        self.answers, self.received, self.lost = 0, 0, False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,43 +86,163 @@ class Asker(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(self._asked)
 
-    def data_received(self, data: bytes) -> None:
-        self._got += data
-        size = answer_size(self._got)
-        if size is not None and len(self._got) >= size and self._transport is not None:
-            self._got, self.answers = b"", self.answers + 1
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += nbytes
+        if self._left:
+            self._left -= nbytes
+        else:
+            self._head += bytes(_BUFFER[:nbytes])
+            size = answer_size(self._head)
+            if size is None:
+                return
+            self._left, self._head = size - len(self._head), b""
+        if self._left == 0 and self._transport is not None:
+            self.answers += 1
             self._transport.write(self._asked)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
 
-async def rate(host: str, address: str | None, tls: ssl.SSLContext) -> float:
-    """Requests a second on `CONNECTIONS` connections, after half a second of warming up."""
-    loop = asyncio.get_running_loop()
-    askers = []
-    for _ in range(CONNECTIONS):
-        connection = await loop.run_in_executor(None, dial, host, address)
-        connection.setblocking(False)
-        _, asker = await loop.create_connection(
-            lambda: Asker(request(host)), sock=connection, ssl=tls, server_hostname=host
-        )
-        askers.append(asker)
+
+async def count(connections: Sequence[Counting]) -> tuple[float, float]:
+    """Answers and bytes a second on all of them, after half a second of warming up."""
     await asyncio.sleep(0.5)
-    before, begun = sum(asker.answers for asker in askers), time.perf_counter()
+    answers, received = sum(each.answers for each in connections), sum(each.received for each in connections)
+    begun = time.perf_counter()
     await asyncio.sleep(SECONDS)
-    return (sum(asker.answers for asker in askers) - before) / (time.perf_counter() - begun)
+    taken = time.perf_counter() - begun
+    if any(each.lost for each in connections):
+        raise RuntimeError("a connection was lost")
+    after = sum(each.answers for each in connections)
+    if after == answers:
+        raise RuntimeError("nothing was answered")
+    return (after - answers) / taken, (sum(each.received for each in connections) - received) / taken
 
 
-def main(host: str, address: str | None) -> None:
-    """Measures and prints."""
-    tls = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
-    tls.set_alpn_protocols(["http/1.1"])
-    taken = latency(host, address, tls)
-    found = {
-        "p50": statistics.median(taken),
-        "p99": statistics.quantiles(taken, n=100)[98],
-        "rate": uvloop.run(rate(host, address, tls)),
-    }
-    print(json.dumps(found))
+def latency(target: Target) -> Found:
+    """One request at a time on one kept-alive connection."""
+    asked, taken = target.request(SMALL_PATH), []
+    with secure(target, trust()) as connection:
+        for _ in range(WARM_UP + SAMPLES):
+            begun = time.perf_counter()
+            ask(connection, asked)
+            taken.append(time.perf_counter() - begun)
+    return percentiles(taken[WARM_UP:])
+
+
+def rate(connections: int) -> Callable[[Target], Found]:
+    """Requests a second on so many connections."""
+
+    async def measure(target: Target) -> Found:
+        tls, asked = trust(), target.request(SMALL_PATH)
+        askers = [await connect(target, tls, lambda: Asker(asked)) for _ in range(connections)]
+        return {"rate": (await count(askers))[0]}
+
+    return lambda target: uvloop.run(measure(target))
+
+
+def short_lived(connections: int) -> Callable[[Target], Found]:
+    """A client that connects, asks once and closes, again and again; what it costs each time."""
+
+    def measure(target: Target) -> Found:
+        tls, asked, taken = trust(), target.request(SMALL_PATH), []
+        for _ in range(2 + connections):
+            begun = time.perf_counter()
+            with secure(target, tls) as connection:
+                ask(connection, asked)
+                taken.append(time.perf_counter() - begun)
+        return {"p50": statistics.median(taken[2:])}
+
+    return measure
+
+
+def down(target: Target) -> Found:
+    """Bytes a second of large answers."""
+
+    async def measure() -> Found:
+        tls, asked = trust(), target.request(LARGE_PATH)
+        askers = [await connect(target, tls, lambda: Asker(asked)) for _ in range(LARGE_AT_ONCE)]
+        return {"rate": (await count(askers))[1]}
+
+    return uvloop.run(measure())
+
+
+def up(target: Target) -> Found:
+    """Bytes a second of large requests, one after the other."""
+    head = target.request(UPLOAD_PATH, f"Content-Length: {UPLOAD}\r\n", method="POST")
+    body, taken = bytes(UPLOAD), []
+    with secure(target, trust()) as connection:
+        for _ in range(UPLOADS):
+            begun = time.perf_counter()
+            connection.sendall(head)
+            ask(connection, body)
+            taken.append(time.perf_counter() - begun)
+    return {"rate": UPLOAD / statistics.median(taken)}
+
+
+def hold(target: Target) -> Found:
+    """Keeps many connections open, each of which was answered once, until stdin ends."""
+    tls, asked = trust(), target.request(SMALL_PATH)
+    connections = []
+    for _ in range(HELD_CONNECTIONS):
+        connections.append(secure(target, tls))
+        ask(connections[-1], asked)
+    print(len(connections), flush=True)
+    sys.stdin.read()
+    return {"connections": len(connections)}
+
+
+async def _streams(target: Target) -> dict[str, Any]:
+    tls = trust("h2")
+    try:
+        askers = [await connect(target, tls, lambda: http2.Asker(target, SMALL_PATH)) for _ in range(32)]
+    except ssl.SSLError as error:
+        if error.reason != "TLSV1_ALERT_NO_APPLICATION_PROTOCOL":
+            raise
+        askers = []
+    if not askers or not askers[0].spoken:
+        return {"skipped": "no HTTP/2 is answered"}
+    return {"rate": (await count(askers))[0]}
+
+
+async def _sockets(target: Target) -> Found:
+    tls = trust()
+    askers = [await connect(target, tls, lambda: websocket.Asker(target)) for _ in range(32)]
+    return {"rate": (await count(askers))[0]}
+
+
+def _http2(target: Target) -> dict[str, Any]:
+    return uvloop.run(_streams(target))
+
+
+def _websocket(target: Target) -> Found:
+    with secure(target, trust()) as connection:
+        taken = websocket.echoes(connection, target, WARM_UP + SAMPLES)
+    return percentiles(taken[WARM_UP:]) | uvloop.run(_sockets(target))
+
+
+def _events(target: Target) -> Found:
+    with secure(target, trust()) as connection:
+        return percentiles(events.delays(connection, target))
+
+
+MEASURES: dict[str, Callable[[Target], dict[str, Any]]] = {
+    "latency": latency,
+    "rate 32": rate(32),
+    "rate 256": rate(256),
+    "new": short_lived(NEW_CONNECTIONS),
+    "far": short_lived(FAR_CONNECTIONS),
+    "down": down,
+    "up": up,
+    "events": _events,
+    "http2": _http2,
+    "websocket": _websocket,
+    "hold": hold,
+}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)
+    print(json.dumps(MEASURES[sys.argv[1]](Target(sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None))))

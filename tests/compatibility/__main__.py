@@ -114,6 +114,8 @@ def main(names: list[str]) -> int:
     """The whole sweep, or those of the names."""
     if reason := missing("namespaces"):
         sys.exit(f"the private internet cannot be started: {reason}")
+    if unknown := {*names} - {each.name for each in CLIENTS}:
+        sys.exit(f"no client is called {', '.join(sorted(unknown))}")
     chosen = [each for each in CLIENTS if not names or each.name in names]
     absent = [each for each in chosen if each.kind == "Programs" and not shutil.which(each.name)]
     rows: list[Row] = []

@@ -91,14 +91,15 @@ def _holds_placeholder(entry: Entry) -> bool:
 _HEAD = """\
 # Compatibility
 
-Which clients work under `authsome run`, each as it comes: no option was given to it beyond what its title says, and
-nothing in its environment but what `run` sets.
+Which clients work under `authsome run`, each as it comes: beyond what its title says it was told nothing about how to
+connect, and its environment held only what `run` sets.
 
-This page is written by `make compatibility`, which may take some minutes. It installs the clients in the versions
-below, starts a private internet on this machine that plays the hosts and rejects every request without the right
-credential, logs in to each provider with a key, and lets every client make a call in a run of its own. Each row is
-what happened: how the client ended, and what the host wrote down of the requests that reached it. The command fails
-where a client fares other than is known of it.
+This page is written by `make compatibility`. It installs the clients in the versions below, starts a private internet
+that plays the hosts and rejects every request without the right credential, logs in to each provider with a key, and
+lets every client make a call in a run of its own. The providers are the bundled ones; Google's tokens and git's
+password, which no bundled one takes as a key, have a provider file as you would write it yourself
+([providers](providers.md)). Each row is what happened: how the client ended, and what the host wrote down of the
+requests that reached it. The command fails where a client fares other than is known of it.
 
 A client that ignores the proxy variables reaches the real host with the placeholder, which the host rejects. Nothing
 leaks by that, as the client never held a credential. Isolation for these clients, which leaves them no other way than

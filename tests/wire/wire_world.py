@@ -484,6 +484,8 @@ def lendable(
     default: bool = True,
     usable: bool = True,
     placeholder: str = PLACEHOLDER,
+    scrub: bool = True,
+    token_url: str | None = None,
 ) -> Lendable:
     """A connection in its usual form."""
     return Lendable(
@@ -494,6 +496,8 @@ def lendable(
         routes=tuple(Route.parse(text) for text in routes),
         injections=injections,
         placeholder=placeholder,
+        scrub=scrub,
+        token_url=token_url,
     )
 
 

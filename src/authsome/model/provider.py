@@ -67,6 +67,11 @@ Routes: TypeAlias = Annotated[
     BeforeValidator(_one_or_listed, json_schema_input_type=RouteText | list[RouteText]),
     Field(min_length=1, max_length=100),
 ]
+BodyFields: TypeAlias = Annotated[
+    tuple[ParameterName, ...],
+    BeforeValidator(_listed, json_schema_input_type=list[ParameterName]),
+    Field(max_length=8),
+]
 Parameters: TypeAlias = Annotated[dict[ParameterName, ParameterValue], Field(max_length=50)]
 
 
@@ -192,9 +197,8 @@ class Provider(_Strict):
     oauth: OAuth | None = Field(default=None, description="How to log in by OAuth 2.")
     api_key: ApiKey | None = Field(default=None, description="How an API key is put on a request.")
     export: Export = Field(default_factory=Export, description="The variables that hold the credential.")
-    body_fields: tuple[ParameterName, ...] = Field(
+    body_fields: BodyFields = Field(
         default=(),
-        max_length=8,
         description="Members of JSON bodies and fields of forms where a placeholder is replaced, up to 1 MiB.",
     )
     scrub: bool = Field(default=True, description="Whether answers are searched for the credential; it is covered.")

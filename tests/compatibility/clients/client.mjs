@@ -121,7 +121,8 @@ const clients = {
     );
     assert.equal(`${once}`, "back");
     const all = [];
-    for await (const answer of client.makeServerStreamRequest("/compatibility.Echo/Thrice", ...call)) all.push(`${answer}`);
+    const stream = client.makeServerStreamRequest("/compatibility.Echo/Thrice", ...call);
+    for await (const answer of stream) all.push(`${answer}`);
     assert.deepEqual(all, ["back", "back", "back"]);
   },
 };

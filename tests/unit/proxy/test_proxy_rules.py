@@ -18,7 +18,7 @@ from authsome.proxy.rules.framing import frame_request
 from authsome.proxy.rules.head import BadMessage, RequestReader
 from authsome.proxy.rules.hello import Hello, server_name
 from authsome.proxy.rules.inject import outline, plain_head
-from authsome.proxy.rules.table import Lendable, RouteTable
+from authsome.proxy.rules.table import Lendable, Places, RouteTable
 from authsome.proxy.rules.target import BadTarget, parse_origin
 
 HOSTS = ["api.mock.test", "b.mock.test", "mock.test", "evil.test", "a.b.mock.test", "192.0.2.1"]
@@ -240,4 +240,4 @@ def test_a_pattern_of_hosts_is_asked_once_per_host_and_remembers_a_bounded_numbe
 
 
 def test_a_provider_without_a_connection_has_no_places() -> None:
-    assert RouteTable().places("nobody") == (frozenset(), frozenset())
+    assert RouteTable().places("nobody") == Places(frozenset(), frozenset())

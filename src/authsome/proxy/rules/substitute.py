@@ -77,10 +77,11 @@ class Substitution(NamedTuple):
 
     def _stands(self, value: str) -> bool | Deny:
         """Whether a value is a placeholder of this connection."""
-        found = self.placeholders.whole(value.encode("latin-1", "replace"))
-        if found is None:
+        text = value.encode("latin-1", "replace")
+        found = self.placeholders.whole(text)
+        if found is None and not self.placeholders.count(text):
             return False
-        if not found.stands_for(self.provider) or found.connection not in ("", self.connection):
+        if found is None or not found.stands_for(self.provider) or found.connection not in ("", self.connection):
             return misplaced(f"a placeholder that does not stand for {self.provider}/{self.connection}")
         return True
 
