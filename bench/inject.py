@@ -18,8 +18,8 @@ def server_connect(data: Any) -> None:
     data.server.address = (name, int(port))
 
 
-def request(flow: Any) -> None:
-    """The key in place of what the client holds."""
+def requestheaders(flow: Any) -> None:
+    """The key in place of what the client holds, before the body that may be streamed."""
     flow.request.headers["Authorization"] = f"Bearer {_ASKED['key']}"
 
 

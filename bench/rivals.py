@@ -31,7 +31,7 @@ _NGINX = """
 daemon off;
 worker_processes 1;
 pid {directory}/nginx.pid;
-error_log {directory}/error.log crit;
+error_log {directory}/error.log info;
 events {{ worker_connections 8192; }}
 http {{
   access_log off;
@@ -79,6 +79,7 @@ request_header_add Authorization "Bearer {key}" all
 http_access allow localhost
 http_access deny all
 cache deny all
+debug_options ALL,1 33,5 83,5 5,3
 workers 1
 via off
 forwarded_for delete
@@ -206,8 +207,8 @@ def install() -> None:
     """Makes mitmproxy's environment from the lock beside this file."""
     subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
     lock = Path(__file__).with_name("requirements-rivals.txt")
-    pip = [ENVIRONMENT / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--require-hashes", "-r", lock], check=True)
+    pip = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--require-hashes", "-r", str(lock)], check=True)
 
 
 def _find(program: str, package: str) -> str:

@@ -11,6 +11,7 @@ from authsome.errors import (
     CredentialMissing,
     ProviderNotFound,
 )
+from authsome.model.injection import HeaderInjection
 from authsome.model.secret import Secret
 
 from .conftest import AS, REDIRECT, Scene
@@ -143,6 +144,22 @@ def test_routes_are_pinned_at_login(play: Play) -> None:  # P18
         (lendable,) = scene.broker.lender.table().lendables
         assert [str(route) for route in lendable.routes] == ["mcp.example.com"]
         assert lendable.injections
+
+    play(scenario)
+
+
+def test_how_a_credential_is_put_on_requests_is_pinned_at_login(play: Play) -> None:  # P18
+    async def scenario(scene: Scene) -> None:
+        await scene.connect()
+        entry = scene.broker.catalog.get("example")
+        changes = {"body_fields": ("text",), "scrub": False}
+        moved = entry.provider.model_copy(update=changes).model_dump_json(exclude_defaults=True)
+        scene.broker.catalog.install(moved, force=True)
+        scene.broker.lender.rebuild()
+        await scene.broker.reload("example")  # as at a start, from the store
+        (lendable,) = scene.broker.lender.table().lendables
+        assert lendable.injections == (HeaderInjection("Authorization", "Bearer"),)
+        assert lendable.scrub
 
     play(scenario)
 

@@ -68,7 +68,7 @@ def refusal(text: str | bytes) -> str:
         ({"api_key__extra_headers": {"X\r\nY": "a"}}, "$.api_key.extra_headers['X\\r\\nY']: 'X\\r\\nY' is not a"),
         ({"api_key__extra_headers": {"X-A": "1", "x-a": "2"}}, "$.api_key: extra_headers names a header twice"),
         ({"api_key__extra_headers": {"authorization": "1"}}, "$.api_key: extra_headers names a header twice"),
-        ({"api_key": {"query_param": "k", "username": "u"}}, "$.api_key: query_param, username and path_segment exclude each other"),
+        ({"api_key": {"query_param": "k", "username": "u"}}, "$.api_key: query_param, username and path_segment"),
         ({"api_key__query_param": "a&b"}, "$.api_key.query_param: 'a&b' is not the name of a parameter"),
         ({"api_key__username": "a:b"}, "$.api_key.username: expected the user name"),
         ({"api_key__key_pattern": "(?=a)b"}, "$.api_key.key_pattern: not a pattern that RE2 takes (invalid perl"),
