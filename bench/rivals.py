@@ -31,7 +31,7 @@ _NGINX = """
 daemon off;
 worker_processes 1;
 pid {directory}/nginx.pid;
-error_log {directory}/error.log info;
+error_log {directory}/error.log crit;
 events {{ worker_connections 8192; }}
 http {{
   access_log off;
@@ -79,7 +79,8 @@ request_header_add Authorization "Bearer {key}" all
 http_access allow localhost
 http_access deny all
 cache deny all
-debug_options ALL,1 33,5 83,5 5,3
+# with less, squid 5 closes the connection of a large and fast upload
+client_request_buffer_max_size 128 MB
 workers 1
 via off
 forwarded_for delete

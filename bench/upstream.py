@@ -1,7 +1,8 @@
 """`python -m bench.upstream DIRECTORY HOST BYTES`: a small TLS server, as fast as this language goes.
 
-Writes `ca.pem`, `server.pem` and `server.key` into the directory, prints its port, and ends with stdin. It answers every
-request with 200 and a short body, but streams events, echoes on a WebSocket, and sends BYTES where a large body is due.
+Writes `ca.pem`, `server.pem` and `server.key` into the directory, prints its port, and ends with stdin. It answers
+every request with 200 and a short body, but streams events, echoes on a WebSocket, and sends BYTES where a large body
+is due.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx2
 
 from authsome.broker.egress import Egress, Hop
-from authsome.broker.roots import verified_context
+from authsome.broker.roots import LaterContext, verified_context
 from authsome.errors import LoginFailed, Unreachable
 from authsome.flows.steps import Fetch, Fetched, Step
 from authsome.model.address import AddressKind, kind_of
@@ -35,7 +35,7 @@ class Fetcher:
     """Carries out `Fetch` steps. One slow server delays no other: each call has a connection of its own."""
 
     def __init__(self, ca_files: Iterable[str], resolve: dict[str, str], egress: Egress | None = None) -> None:
-        self._tls = verified_context(ca_files)
+        self._tls = LaterContext(lambda: verified_context(ca_files))
         self._resolve = resolve
         self._egress = egress or Egress()
         self._cache: dict[str, tuple[float, Fetched]] = {}
@@ -91,7 +91,7 @@ class Fetcher:
         if step.authorization is not None:
             headers["Authorization"] = step.authorization.reveal()
         content = _content(step, headers)
-        transport = httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=False, proxy=_proxy(hop))
+        transport = httpx2.AsyncHTTPTransport(verify=await self._tls.get(), trust_env=False, proxy=_proxy(hop))
         try:
             async with (
                 httpx2.AsyncClient(

@@ -3,10 +3,11 @@
 Why not by truststore: docs/adr/0015-roots.md.
 """
 
+import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from authsome.errors import DaemonUnavailable
@@ -48,6 +49,20 @@ def verified_context(ca_files: Iterable[str]) -> ssl.SSLContext:
                 f"{path}: no CA certificates can be read from it", "AUTHSOME_CA_FILE and SSL_CERT_FILE name PEM files"
             ) from None
     return context
+
+
+class LaterContext:
+    """A context that takes some milliseconds and a megabyte to make, made in a thread when it is first needed."""
+
+    def __init__(self, make: Callable[[], ssl.SSLContext]) -> None:
+        self._make = make
+        self._made: asyncio.Future[ssl.SSLContext] | None = None
+
+    async def get(self) -> ssl.SSLContext:
+        """The context. Raises what making it raises."""
+        if self._made is None:
+            self._made = asyncio.ensure_future(asyncio.to_thread(self._make))
+        return await asyncio.shield(self._made)
 
 
 def system_roots() -> bytes:

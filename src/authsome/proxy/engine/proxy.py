@@ -2,6 +2,7 @@
 
 import asyncio
 
+from authsome.broker.roots import LaterContext
 from authsome.model.run import Run
 from authsome.proxy.engine.client import ClientLeg
 from authsome.proxy.engine.clock import Clock
@@ -23,7 +24,7 @@ class Proxy:
         self._house = house
         self._trust = trust
         self._settings = settings
-        self._contexts = [upstream_context(settings.ca_files, protocol) for protocol in ("http/1.1", "h2")]
+        self._context = upstream_context(settings.ca_files, "http/1.1")
         self._clock = Clock()
         self._runs = Runs()
         self._pools: list[Pool | Http2Pool] = []
@@ -37,8 +38,9 @@ class Proxy:
         bound = int(self._server.sockets[0].getsockname()[1])
         limits = self._settings.limits
         dialler = Dialler.of(self._settings, bound)
-        pool = Pool(dialler, self._contexts[0], self._clock, limits)
-        streams = Http2Pool(dialler, self._contexts[1], self._clock, limits)
+        pool = Pool(dialler, self._context, self._clock, limits)
+        later = LaterContext(lambda: upstream_context(self._settings.ca_files, "h2"))
+        streams = Http2Pool(dialler, later, self._clock, limits)
         self._pools = [pool, streams]
         self._core = Core(
             house=self._house,

@@ -1,10 +1,10 @@
 """The HTTP/2 connections to servers: for each origin as few as have room, shared by all runs."""
 
 import asyncio
-import ssl
 from collections import deque
 from typing import Protocol
 
+from authsome.broker.roots import LaterContext
 from authsome.proxy.engine.clock import Clock
 from authsome.proxy.engine.dial import CannotDial, Dialler, Origin, unreachable
 from authsome.proxy.engine.handshake import Sessions, shake_hands
@@ -54,7 +54,7 @@ class _Shelf:
 class Http2Pool:
     """See the module. A server is asked for HTTP/2 and nothing else, because the client speaks nothing else."""
 
-    def __init__(self, dialler: Dialler, context: ssl.SSLContext, clock: Clock, limits: Limits) -> None:
+    def __init__(self, dialler: Dialler, context: LaterContext, clock: Clock, limits: Limits) -> None:
         self._dialler = dialler
         self._context = context
         self._clock = clock
@@ -146,7 +146,7 @@ class Http2Pool:
         loop = asyncio.get_running_loop()
         connection = Http2Outgoing(origin, self._clock, self._limits)
         session = self._sessions.of(origin, loop.time())
-        layer = TlsLayer(self._context, connection, server_name=origin.host, session=session)
+        layer = TlsLayer(await self._context.get(), connection, server_name=origin.host, session=session)
         await loop.create_connection(lambda: layer, sock=sock)
         await shake_hands(layer, connection.ready, origin, self._limits.handshake_time)
         return connection
