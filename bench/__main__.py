@@ -17,13 +17,15 @@ def main() -> None:
     parser.add_argument(
         "part",
         nargs="*",
-        choices=[*PARTS, []],
         default=["commands", "rivals"],
         help="commands; proxy (beside a direct connection) or rivals (the same, beside squid and mitmproxy too)",
     )
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each command (at least 15 to compare)")
     parser.add_argument("--proxy-rounds", type=int, default=5, help="rounds of the proxy (at least 5 to compare)")
     asked = parser.parse_args()
+    for part in asked.part:
+        if part not in PARTS:
+            parser.error(f"there is no part {part!r}")
     print(f"python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores,")
     print(f"load when it began: {os.getloadavg()[0]:.1f} (above 1 the figures are those of a busy machine)\n")
     with Place() as place:

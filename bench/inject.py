@@ -10,17 +10,17 @@ from typing import Any
 _ASKED = json.loads(os.environ["BENCH_INJECT"])
 
 
-def server_connect(data: Any) -> None:
-    """The addresses that [resolve] gives authsome; TLS is verified for the name."""
-    host, _ = data.server.address
-    name, _, port = _ASKED["addresses"][host].rpartition(":")
-    data.server.sni = host
-    data.server.address = (name, int(port))
-
-
 def requestheaders(flow: Any) -> None:
-    """The key in place of what the client holds, before the body that may be streamed."""
-    flow.request.headers["Authorization"] = f"Bearer {_ASKED['key']}"
+    """The key in place of what the client holds, before the body that may be streamed; the addresses of [resolve].
+
+    TLS is still verified for the name that the client gave.
+    """
+    request = flow.request
+    name, _, port = _ASKED["addresses"][request.host].rpartition(":")
+    said = request.headers["Host"]
+    request.host, request.port = name, int(port)
+    request.headers["Host"] = said
+    request.headers["Authorization"] = f"Bearer {_ASKED['key']}"
 
 
 def responseheaders(flow: Any) -> None:
