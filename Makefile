@@ -43,6 +43,10 @@ check: $(DEV) ## lint, formatting, types, import rules
 	$(BIN)/mypy $(PARTS) tests/conftest.py
 	$(BIN)/lint-imports
 
+coverage: $(DEV) ## every branch of the proxy's rules, by their own tests alone
+	@$(BIN)/coverage run -m pytest tests/unit/proxy
+	@$(BIN)/coverage report
+
 compatibility: $(DEV) $(CLIENTS) ## try real client libraries, write docs/compatibility.md; ARGS="openai curl" tries two
 	@PYTHONPATH=tests $(BIN)/python -m compatibility $(ARGS)
 
@@ -107,4 +111,4 @@ chromium:
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium …" && apt-get -qq update \
 	&& DEBIAN_FRONTEND=noninteractive apt-get -qqy install --no-install-recommends chromium libnss3-tools >/dev/null; } || true
 
-.PHONY: help demo test check compatibility bench format clean lock chromium
+.PHONY: help demo test check coverage compatibility bench format clean lock chromium

@@ -52,9 +52,9 @@ class Asker(asyncio.Protocol):
         settings = b"\x00\x02\x00\x00\x00\x00" + b"\x00\x04" + _LARGEST_WINDOW.to_bytes(4, "big")
         window = (_LARGEST_WINDOW - 65535).to_bytes(4, "big")
         self._transport.write(_PREFACE + frame(_SETTINGS, 0, 0, settings) + frame(8, 0, 0, window))
-        self._ask()
 
-    def _ask(self) -> None:
+    def begin(self) -> None:
+        """Ask, and go on asking."""
         self._stream += 2
         self._transport.write(frame(_HEADERS, _END_HEADERS | _END_STREAM, self._stream, self._head))
 
@@ -75,7 +75,7 @@ class Asker(asyncio.Protocol):
                 raise RuntimeError("an answer that is not 200")
             if flags & _END_STREAM:
                 self.answers += 1
-                self._ask()
+                self.begin()
         elif kind in (_SETTINGS, _PING) and not flags & _ACK:
             self._transport.write(frame(kind, _ACK, 0, payload if kind == _PING else b""))
         elif kind in (_RESET, _GOAWAY):

@@ -72,6 +72,10 @@ class Counting(Protocol):
     received: int
     lost: bool
 
+    def begin(self) -> None:
+        """Ask, and go on asking."""
+        ...
+
 
 class Asker(asyncio.BufferedProtocol):
     """One connection that asks again as soon as it is answered."""
@@ -84,7 +88,11 @@ class Asker(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's TLS transports are transports in all but their class
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(self._asked)
+
+    def begin(self) -> None:
+        """As `Counting.begin`."""
+        if self._transport is not None:
+            self._transport.write(self._asked)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _BUFFER
@@ -99,16 +107,18 @@ class Asker(asyncio.BufferedProtocol):
             if size is None:
                 return
             self._left, self._head = size - len(self._head), b""
-        if self._left == 0 and self._transport is not None:
+        if self._left == 0:
             self.answers += 1
-            self._transport.write(self._asked)
+            self.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
 
 
 async def count(connections: Sequence[Counting]) -> tuple[float, float]:
-    """Answers and bytes a second on all of them, after half a second of warming up."""
+    """Answers and bytes a second on all of them, which begin together, after half a second of warming up."""
+    for each in connections:
+        each.begin()
     await asyncio.sleep(0.5)
     answers, received = sum(each.answers for each in connections), sum(each.received for each in connections)
     begun = time.perf_counter()

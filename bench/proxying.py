@@ -99,7 +99,7 @@ def _stage(
         }
         starts: dict[str, Callable[[], rivals.Rival]] = {
             SQUID: lambda: rivals.squid(place.directory / SQUID, place.ca_file, list(addresses)),
-            MITMPROXY: lambda: rivals.mitmproxy(place.directory / MITMPROXY, place.ca_file, addresses),
+            MITMPROXY: lambda: rivals.mitmproxy(place.directory / MITMPROXY, place.ca_file, list(addresses)),
         }
         for name, start in starts.items() if beside_rivals else ():
             try:

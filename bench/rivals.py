@@ -4,7 +4,6 @@ Each runs on a free port with a directory and a configuration of its own, as the
 """
 
 import contextlib
-import json
 import os
 import pwd
 import shutil
@@ -177,7 +176,7 @@ def squid(directory: Path, upstream_ca: Path, hosts: list[str]) -> Rival:
     return rival
 
 
-def mitmproxy(directory: Path, upstream_ca: Path, addresses: dict[str, str]) -> Rival:
+def mitmproxy(directory: Path, upstream_ca: Path, hosts: list[str]) -> Rival:
     """A mitmproxy with an add-on that puts the key on."""
     program = ENVIRONMENT / "bin" / "mitmdump"
     if not program.exists():
@@ -195,7 +194,7 @@ def mitmproxy(directory: Path, upstream_ca: Path, addresses: dict[str, str]) -> 
     }
     command = [str(program), "--quiet", "--scripts", str(Path(__file__).with_name("inject.py"))]
     command += [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
-    told = {"BENCH_INJECT": json.dumps({"key": KEY, "addresses": addresses})}
+    told = {"BENCH_KEY": KEY, "BENCH_HOSTS": " ".join(hosts)}
     rival = Rival("mitmproxy", command, address, directory / "output.log", told)
     rival.environment = {
         "HTTPS_PROXY": f"http://{address}",

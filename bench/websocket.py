@@ -67,6 +67,9 @@ class Asker(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's TLS transports are transports in all but their class
         self._transport = cast("asyncio.Transport", transport)
+
+    def begin(self) -> None:
+        """Open it, send, and go on sending."""
         self._transport.write(self._opening)
 
     def data_received(self, data: bytes) -> None:

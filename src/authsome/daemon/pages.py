@@ -1,14 +1,14 @@
 """What the person's browser is shown: the login pages and the OAuth callback, and nothing that acts without them."""
 
 import secrets
+from functools import cache
 from importlib.resources import files
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI, Form, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from authsome import __version__
@@ -19,12 +19,12 @@ from authsome.flows.documents import origin
 from authsome.flows.steps import AskKey, Choice, ChooseClient, Key, OpenBrowser
 from authsome.model.secret import Secret
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 PATIENCE = 12.0  # a callback waits this long for the exchange before it shows that it is still working
 COOKIE_SECONDS = 900
 
-_pages = Environment(
-    loader=PackageLoader("authsome.daemon"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-)
 _style = files("authsome.daemon").joinpath("static/style.css")
 
 Field = Annotated[str, Form(max_length=16_384)]
@@ -163,8 +163,17 @@ def _form_action(issuer: str) -> str:
     return f"'self' https:{local}"
 
 
+@cache
+def _pages() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # 2 MB that most daemons never need
+
+    return Environment(
+        loader=PackageLoader("authsome.daemon"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+
+
 def _html(template: str, shown: dict[str, object], *, form_action: str = "'self'", status: int = 200) -> HTMLResponse:
-    body = _pages.get_template(template).render(shown)
+    body = _pages().get_template(template).render(shown)
     return HTMLResponse(body, status, headers={"content-security-policy": POLICY.format(form_action)})
 
 
