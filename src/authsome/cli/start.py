@@ -8,6 +8,7 @@ import sys
 import time
 from typing import NoReturn
 
+from authsome import run_mark
 from authsome.cli.client import connect, is_private, reported
 from authsome.errors import DaemonUnavailable
 
@@ -20,7 +21,7 @@ def start_daemon(home: str) -> bool:
 
     Raises DaemonUnavailable, or the error with which the daemon refused to start.
     """
-    if os.environ.get("AUTHSOME_RUN") or _stands_in_run(os.getppid()):
+    if os.environ.get("AUTHSOME_RUN") or run_mark.is_on() or _stands_in_run(os.getppid()):
         raise DaemonUnavailable(
             "the daemon is not running, and it is not started from inside a run",
             "start it outside: authsome daemon start",

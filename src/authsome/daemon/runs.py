@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from authsome import run_mark
 from authsome.broker.record import Recorder
 from authsome.broker.store import Store
 from authsome.daemon import processes
@@ -56,7 +57,7 @@ class Runs:
         """The id of the run whose process tree a process stands in, or that any of its ancestors was started in.
 
         A process that is gone, while somebody holds its connection, or that hides what it was started with,
-        could be anybody's: "unknown".
+        could be anybody's, and so could one that carries the mark of a run and nothing else: "unknown".
         """
         line = processes.ancestry(pid)
         blocks = [processes.environment(each) for each in line]
@@ -66,7 +67,8 @@ class Runs:
             if run.pid in line:
                 return run.id
         marks = (processes.variable(block, "AUTHSOME_RUN") for block in blocks if block is not None)
-        return next((mark for mark in marks if mark), None)
+        left_tree = "unknown" if any(map(run_mark.is_on, line)) else None
+        return next((mark for mark in marks if mark), left_tree)
 
     async def start(self, wish: RunWish, bundle: str) -> tuple[Run, Secret, Path]:
         """Begin a run for a live process of ours: the run, its token, its directory. Raises NotAllowed."""

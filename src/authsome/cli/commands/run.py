@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from typing import NoReturn
 
 from authsome.cli.client import Answer, Daemon
@@ -11,6 +12,7 @@ from authsome.cli.output import Output
 from authsome.errors import AuthsomeError, NotAllowed, UsageError
 from authsome.settings import read_home
 
+_PR_SET_CHILD_SUBREAPER = 36
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 
@@ -40,7 +42,22 @@ def run(given: Given, out: Output) -> int:
     for remark in remarks:
         out.note(remark)
     _keep_wgetrc(inherited, lent, environment)
+    _stay_recognisable()
     become(command, environment)
+
+
+def _stay_recognisable() -> None:
+    """So that the daemon knows what the command starts, even in a process that left the tree (level B).
+
+    Orphans become children of the command instead of the system's first process.
+    """
+    import ctypes
+
+    from authsome import run_mark
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    run_mark.put_on()
 
 
 def _choices(pairs: tuple[str, ...]) -> dict[str, str]:
