@@ -98,6 +98,12 @@ class NotAllowed(AuthsomeError):
     code, exit_status, http_status = "not_allowed", 4, 403
 
 
+class ApprovalNeeded(NotAllowed):
+    """The owner has to say yes first; `details` has the id of the question."""
+
+    code = "approval_needed"
+
+
 class CredentialMissing(AuthsomeError):
     """The connection has no usable credential, or not the field that was asked for."""
 

@@ -16,6 +16,7 @@ _PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 class Settings(NamedTuple):
     """What the owner can choose. Paths are absolute strings; `resolve` maps a host to `address:port`.
 
+    `reveal` maps a provider, or `*`, to allow, ask or deny: whether its credentials are handed out in clear.
     `upstream_proxy` is a URL, with credentials perhaps; `upstream_proxy_setting` is what it was set by.
     """
 
@@ -31,6 +32,7 @@ class Settings(NamedTuple):
     upstream_proxy: str = ""
     upstream_proxy_setting: str = "upstream_proxy"
     no_proxy: tuple[str, ...] = ()
+    reveal: dict[str, str] = {}  # noqa: RUF012
 
     def __repr__(self) -> str:
         return f"Settings(home={self.home!r})"  # there are secrets among the others
@@ -89,6 +91,7 @@ def read_settings() -> Settings:
         upstream_proxy=proxy,
         upstream_proxy_setting=setting,
         no_proxy=_no_proxy(env, config),
+        reveal=_reveal(config.get("reveal", {})),
     )
 
 
@@ -103,7 +106,7 @@ def _read_config(path: str) -> dict[str, object]:
 
     known = {
         "host", "port", "proxy_port", "root_key_file", "database_url", "ca_file", "resolve", "upstream_proxy",
-        "no_proxy",
+        "no_proxy", "reveal",
     }  # fmt: skip
     with file:
         try:
@@ -114,6 +117,14 @@ def _read_config(path: str) -> dict[str, object]:
         if name not in known:
             raise UsageError(f"{path}: unknown key {name!r}", f"known keys: {', '.join(sorted(known))}")
     return config
+
+
+def _reveal(found: object) -> dict[str, str]:
+    if not isinstance(found, dict) or not all(value in ("allow", "ask", "deny") for value in found.values()):
+        raise UsageError(
+            'config.toml: reveal: expected a table of provider = "allow", "ask" or "deny"', '"*" means any'
+        )
+    return found
 
 
 def _ca_files(ours: str | None, general: str | None) -> tuple[str, ...]:

@@ -182,8 +182,8 @@ class Broker:
             raise NeedsLogin(f"{connection} was logged out", f"log in again: authsome login {connection.provider}")
         return there.credential
 
-    async def export(self, provider: str, name: str | None) -> list[Variable]:
-        """The variables of one connection; never a refresh token.
+    async def export(self, provider: str, name: str | None, caller: str) -> list[Variable]:
+        """The variables of one connection, for the audit with who gets them; never a refresh token.
 
         Raises what `resolve` and `fresh` raise, and CredentialMissing where the file names no variable.
         """
@@ -197,15 +197,15 @@ class Broker:
         value = (await self.fresh(connection)).value
         if value is None:
             raise CredentialMissing(f"{connection} has nothing to export", f"log in again: authsome login {provider}")
-        self.handed_out(connection, "export")
+        self.handed_out(connection, "export", caller)
         return [
             Variable(name=variable, value=value, provider=provider, connection=connection.name) for variable in names
         ]
 
-    def handed_out(self, connection: Connection, how: str) -> None:
-        """Audit that a credential left in clear."""
+    def handed_out(self, connection: Connection, how: str, caller: str) -> None:
+        """Audit that a credential left in clear, and to whom."""
         provider, name = connection.key
-        self.recorder.record(Exported(at=time.time(), provider=provider, connection=name, how=how))
+        self.recorder.record(Exported(at=time.time(), provider=provider, connection=name, how=how, caller=caller))
 
     # ── ending ─────────────────────────────────────────────────────────────────────────────
 

@@ -163,6 +163,7 @@ COMMANDS = (
     _REMOVE,
     _REGISTER,
     _SET_DEFAULT,
+    Command("approve", "approve", "Answer what waits for your approval.", "authsome approve"),
     Command("whoami", "whoami", "Show whose vault this is and where it lies.", "authsome whoami"),
     Command("doctor", "doctor", "Check that everything is in order.", "authsome doctor"),
     Command("log", "log", "Show what happened, newest last.", "authsome log -n 20", _LINES, _FOLLOW),

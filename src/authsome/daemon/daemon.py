@@ -17,6 +17,7 @@ from authsome.broker.record import Recorder
 from authsome.broker.store import Store
 from authsome.catalog.catalog import Catalog
 from authsome.daemon.api.app import owner_app
+from authsome.daemon.approvals import Approvals
 from authsome.daemon.authority import open_trust
 from authsome.daemon.guard import BodyLimit, Guard
 from authsome.daemon.house import House, Ports
@@ -109,6 +110,7 @@ async def _compose(settings: Settings, store: Store) -> House:
         recorder=recorder,
         fetch=fetch,
         broker=broker,
+        approvals=Approvals(settings.reveal),
         sessions=Sessions(broker, fetch, settings.redirect_uri),
         runs=runs,
         trust=trust,

@@ -8,6 +8,7 @@ from authsome.broker.fetch import Fetcher
 from authsome.broker.record import Recorder
 from authsome.broker.store import Store
 from authsome.catalog.catalog import Catalog
+from authsome.daemon.approvals import Approvals
 from authsome.daemon.runs import Runs
 from authsome.daemon.sessions import Sessions
 from authsome.model.event import Event
@@ -30,6 +31,7 @@ class House:
     fetch: Fetcher
     broker: Broker
     sessions: Sessions
+    approvals: Approvals
     runs: Runs
     trust: Trust
     proxy: Proxy

@@ -1,5 +1,6 @@
 """What the kernel says of processes: who is whose child, and when it began."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -48,6 +49,27 @@ def _stat(pid: int) -> list[str] | None:
     except OSError:
         return None
     return text.rpartition(")")[2].split()
+
+
+def session(pid: int) -> tuple[int, bool]:
+    """The session of a process, and whether it has a terminal; 0 for one that is gone."""
+    fields = _stat(pid)
+    return (0, False) if fields is None else (int(fields[3]), fields[4] != "0")
+
+
+def described(pid: int) -> str:
+    """A process by its command line, and its parent by its name; for people, so at most 300 characters."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return "a process that is gone"
+    line = ancestry(pid)
+    parent = ""
+    if len(line) > 1:
+        with contextlib.suppress(OSError):
+            parent = Path(f"/proc/{line[1]}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    text = " ".join(words).strip() + (f", started by {parent}" if parent else "")
+    return "".join(c if c.isprintable() else "?" for c in text)[:300]
 
 
 def can_watch() -> bool:

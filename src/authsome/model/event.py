@@ -66,11 +66,12 @@ class LoggedOut(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported(Event):
-    """A credential was handed out in clear, to `export` or `get --show-secret`."""
+    """A credential was handed out in clear, to `export` or `get --show-secret`; `caller` says to which command."""
 
     provider: str
     connection: str
     how: str
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

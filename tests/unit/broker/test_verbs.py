@@ -80,7 +80,7 @@ def test_a_working_connection_is_not_replaced_by_accident(play: Play) -> None:
 def test_export_hands_out_a_fresh_access_token_and_never_a_refresh_token(play: Play) -> None:
     async def scenario(scene: Scene) -> None:
         await scene.connect(left=-1)
-        (variable,) = await scene.broker.export("example", None)
+        (variable,) = await scene.broker.export("example", None, "a test")
         assert (variable.name, variable.value) == ("EXAMPLE_TOKEN", Secret("at2"))
 
     play(scenario)
@@ -95,7 +95,7 @@ def test_a_provider_without_a_variable_cannot_be_exported(play: Play) -> None:
         )
         scene.broker.catalog.install(text, force=True)
         with pytest.raises(CredentialMissing, match=r"variable"):
-            await scene.broker.export(connection.provider, None)
+            await scene.broker.export(connection.provider, None, "a test")
 
     play(scenario)
 

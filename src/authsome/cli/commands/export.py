@@ -1,6 +1,7 @@
 """`export`: fresh credentials as variables, in the form a shell or a file wants; never a refresh token."""
 
-from authsome.cli.client import Daemon
+from authsome.cli.approval import patiently
+from authsome.cli.client import Answer, Daemon
 from authsome.cli.given import Given
 from authsome.cli.output import Output
 from authsome.cli.quoting import write
@@ -13,7 +14,13 @@ def run(given: Given, out: Output) -> int:
     provider, connection = given.text("provider"), given.text("connection")
     if connection is not None and provider is None:
         raise UsageError("--connection needs a provider", "for example: authsome export notion_dcr --connection work")
-    answer = Daemon(read_home()).post("/exports", {"provider": provider, "connection": connection})
+    daemon = Daemon(read_home())
+    wanted: dict[str, object] = {"provider": provider, "connection": connection}
+
+    def ask(approval: str | None) -> Answer:
+        return daemon.post("/exports", wanted if approval is None else {**wanted, "approval": approval})
+
+    answer = patiently(ask, out)
     variables = {str(v["name"]): str(v["value"]) for v in answer["variables"]}
     for skipped in answer["skipped"]:
         out.note(f"skipped {skipped['provider']}/{skipped['connection']}: {skipped['reason']}")

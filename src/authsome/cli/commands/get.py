@@ -1,5 +1,6 @@
 """`get`: a connection's metadata, or one field of it as a bare value."""
 
+from authsome.cli.approval import patiently
 from authsome.cli.client import Answer, Daemon, provider_path, quote
 from authsome.cli.given import Given
 from authsome.cli.output import Output
@@ -28,7 +29,13 @@ def run(given: Given, out: Output) -> int:
         return 0
     if show_secret:
         query.append("show_secret=1")
-    answer = daemon.get("?".join([f"{path}/fields/{quote(field)}", *query]))
+    path += f"/fields/{quote(field)}"
+
+    def ask(approval: str | None) -> Answer:
+        asked = query if approval is None else [*query, f"approval={quote(approval)}"]
+        return daemon.get("?".join([path, *(["&".join(asked)] if asked else [])]))
+
+    answer = patiently(ask, out)
     if out.json:
         out.result({"provider": provider, "field": field, "value": answer["value"]})
     else:

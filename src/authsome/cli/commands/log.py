@@ -16,7 +16,7 @@ _WORDS = {
     "Refreshed": "refreshed {provider}/{connection}",
     "RefreshFailed": "refreshing {provider}/{connection} failed: {error}",
     "LoggedOut": "logged out of {provider}/{connection}{revoked}",
-    "Exported": "handed out {provider}/{connection} in clear ({how})",
+    "Exported": "handed out {provider}/{connection} in clear ({how}: {caller})",
     "RunStarted": "run {run} began: {command} (process {pid})",
     "RunEnded": "run {run} ended after {requests} requests",
     "Injected": "run {run}: {method} {host}{path} with {provider}/{connection}, answered {status}",

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from authsome import __version__
-from authsome.daemon.api import connections, house, logins, providers, runs
+from authsome.daemon.api import approvals, connections, house, logins, providers, runs
 from authsome.daemon.house import House
 from authsome.errors import AuthsomeError, UsageError
 
@@ -20,7 +20,7 @@ def owner_app(the_house: House) -> FastAPI:
     """The application behind the Unix socket."""
     app = FastAPI(title="authsome", version=__version__, docs_url=None, redoc_url=None)
     app.state.house = the_house
-    for module in (house, providers, connections, logins, runs):
+    for module in (house, approvals, providers, connections, logins, runs):
         app.include_router(module.router)
     app.add_exception_handler(AuthsomeError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -3,8 +3,10 @@
 from fastapi import APIRouter, Request
 
 from authsome.broker.broker import Variable
-from authsome.daemon.api.callers import OWNER_ONLY, Here, outside_runs
+from authsome.daemon import processes
+from authsome.daemon.api.callers import OWNER_ONLY, Here, Pid, outside_runs
 from authsome.daemon.api.shapes import Body, connection_json, masked_secrets
+from authsome.daemon.house import House
 from authsome.errors import AuthsomeError, ConnectionNotFound, CredentialMissing, UsageError
 from authsome.model.secret import MASK
 
@@ -24,6 +26,7 @@ class ExportBody(Body):
 
     provider: str | None = None
     connection: str | None = None
+    approval: str | None = None
 
 
 @router.get("/connections")
@@ -45,8 +48,10 @@ async def show_field(
     provider: str,
     field: str,
     house: Here,
+    pid: Pid,
     connection: str | None = None,
     show_secret: bool = False,
+    approval: str | None = None,
 ) -> dict[str, object]:
     """One field. A secret is shown in clear only to the owner who asks for it, and fresh."""
     found = house.broker.resolve(provider, connection)
@@ -61,11 +66,12 @@ async def show_field(
     if not show_secret:
         return {"value": MASK}
     outside_runs(request)
+    house.approvals.check(pid, *found.key, field, approval)
     credential = found.credential if field == "refresh_token" else await house.broker.fresh(found)
     value = getattr(credential, field)
     if value is None:
         raise CredentialMissing(f"{found} has no {field}")
-    house.broker.handed_out(found, f"get {field}")
+    house.broker.handed_out(found, f"get {field}", processes.described(pid))
     return {"value": value.reveal()}
 
 
@@ -85,13 +91,10 @@ async def set_default(provider: str, body: NameBody, house: Here) -> dict[str, o
 
 
 @router.post("/exports", dependencies=OWNER_ONLY)
-async def export(body: ExportBody, house: Here) -> dict[str, object]:
+async def export(body: ExportBody, house: Here, pid: Pid) -> dict[str, object]:
     """Fresh credentials as variables; what cannot be exported is named with its reason."""
     if body.provider is not None:
-        return {
-            "variables": [_shown(v) for v in await house.broker.export(body.provider, body.connection)],
-            "skipped": [],
-        }
+        return {"variables": await _export(house, pid, body.provider, body), "skipped": []}
     variables: list[dict[str, str]] = []
     skipped: list[dict[str, str]] = []
     providers = list(dict.fromkeys(c.provider for c in house.broker.lender.connections()))
@@ -99,10 +102,16 @@ async def export(body: ExportBody, house: Here) -> dict[str, object]:
         raise ConnectionNotFound("nothing is connected", "log in first: authsome login PROVIDER")
     for provider in providers:
         try:
-            variables += [_shown(v) for v in await house.broker.export(provider, body.connection)]
+            variables += await _export(house, pid, provider, body)
         except AuthsomeError as error:
             skipped.append({"provider": provider, "connection": body.connection or "", "reason": error.message})
     return {"variables": variables, "skipped": skipped}
+
+
+async def _export(house: House, pid: int, provider: str, body: ExportBody) -> list[dict[str, str]]:
+    found = house.broker.resolve(provider, body.connection)
+    house.approvals.check(pid, *found.key, "export", body.approval)
+    return [_shown(v) for v in await house.broker.export(provider, found.name, processes.described(pid))]
 
 
 def _shown(variable: Variable) -> dict[str, str]:
