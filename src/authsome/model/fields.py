@@ -103,7 +103,7 @@ def _header_text(value: str) -> str:
 
 def _variable(value: str) -> str:
     if not is_exportable(value):
-        raise ValueError(f"{value!r} cannot be the name of an exported variable")
+        raise ValueError(f"{value!r} cannot be the name of an exported variable: expected one like ACME_API_KEY")
     return value
 
 

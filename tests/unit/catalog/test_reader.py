@@ -222,7 +222,7 @@ def test_what_is_written_is_a_valid_file_of_the_same_meaning() -> None:
             oauth__resource=False,
             oauth__authorization_params={"prompt": "consent"},
             api_key={"header_name": "x-key", "header_prefix": "", "extra_headers": {"X-V": "1"}, "key_pattern": "a+"},
-            export={"env": {"access_token": "A", "api_key": "B"}},
+            export={"env": {"access_token": "A_TOKEN", "api_key": "B_KEY"}},
             placeholder="sk-authsome-proxy-managed",
             display_name="D\u00e9j\u00e0 vu",
         ),

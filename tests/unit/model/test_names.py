@@ -6,7 +6,8 @@ from authsome.model.names import CONNECTION, PROVIDER, is_exportable, is_header_
 
 
 @pytest.mark.parametrize(
-    "name", ["GITHUB_TOKEN", "NOTION_ACCESS_TOKEN", "X", "_x", "NODE_AUTH_TOKEN", "OPENAI_API_KEY"]
+    "name",
+    ["GITHUB_TOKEN", "NOTION_ACCESS_TOKEN", "_key", "NODE_AUTH_TOKEN", "OPENAI_API_KEY", "AWS_BEARER_TOKEN_BEDROCK"],
 )
 def test_an_ordinary_variable_may_hold_a_credential(name: str) -> None:
     assert is_exportable(name)
@@ -23,6 +24,8 @@ def test_an_ordinary_variable_may_hold_a_credential(name: str) -> None:
         "LESSOPEN", "GLIBC_TUNABLES",
         "SSL_CERT_FILE", "SSLKEYLOGFILE", "CURL_CA_BUNDLE", "OPENSSL_CONF", "PERL5LIB", "RUBYOPT",
         "JAVA_TOOL_OPTIONS",
+        "LUA_INIT", "VIMINIT", "TAR_OPTIONS", "DOTNET_STARTUP_HOOKS", "RSYNC_RSH", "SUDO_ASKPASS", "XAUTHORITY", "PWD",
+        "RESTIC_PASSWORD_COMMAND", "ANSIBLE_VAULT_PASSWORD_FILE", "X", "_",
         "CLASSPATH", "AUTHSOME_HOME", "AUTHSOME_ROOT_KEY", "NPM_CONFIG_REGISTRY", "SSH_AUTH_SOCK", "KUBECONFIG",
     ],
 )  # fmt: skip
