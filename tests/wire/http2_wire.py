@@ -1,12 +1,15 @@
 """HTTP/2 for either side of the world, by an implementation that is not ours."""
 
 import ssl
+import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import hpack
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.events import (
@@ -242,6 +245,114 @@ class Server:
             self.early(peer, stream, event)
         elif isinstance(event, StreamEnded):
             self.handler(peer, stream)
+
+
+class RawFrame(NamedTuple):
+    """One frame as it is on the wire."""
+
+    kind: int
+    flags: int
+    stream: int
+    payload: bytes
+
+    @property
+    def code(self) -> int:
+        """Of GOAWAY or RST_STREAM."""
+        return int.from_bytes(self.payload[4:8] if self.kind == GOAWAY else self.payload, "big")
+
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+USUAL = ((":method", "GET"), (":scheme", "https"), (":authority", "api.mock.test"), (":path", "/"))
+
+
+def raw(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
+    """A frame, right or wrong."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def setting(name: int, value: int) -> bytes:
+    """One parameter of a SETTINGS frame."""
+    return struct.pack(">HI", name, value)
+
+
+def block(fields: Iterable[tuple[str, str]]) -> bytes:
+    """A header block, whatever stands in it."""
+    return hpack.Encoder().encode([(n.encode("latin-1"), v.encode("latin-1")) for n, v in fields], huffman=False)
+
+
+def head(stream: int, fields: Iterable[tuple[str, str]] = USUAL, *, end: bool = True) -> bytes:
+    """HEADERS in one frame."""
+    return raw(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, block(fields))
+
+
+class Raw:
+    """One end that sends what it likes, and gets frames as they are. A client sends its preface and SETTINGS."""
+
+    def __init__(self, wire: Wire, settings: bytes = b"", *, client: bool = True) -> None:
+        self.wire = wire
+        self.frames: list[RawFrame] = []
+        self._decoder = hpack.Decoder()
+        if client:
+            self.send(PREFACE + raw(SETTINGS, payload=settings))
+        else:
+            wire.exactly(len(PREFACE))
+            self.send(raw(SETTINGS, payload=settings))
+
+    def send(self, *frames: bytes) -> None:
+        self.wire.send(b"".join(frames))
+
+    def read(self) -> RawFrame:
+        """The next frame. Raises Closed."""
+        top = self.wire.exactly(9)
+        size = int.from_bytes(top[:3], "big")
+        frame = RawFrame(top[3], top[4], int.from_bytes(top[5:], "big"), self.wire.exactly(size))
+        self.frames.append(frame)
+        if frame.kind == SETTINGS and not frame.flags & ACK:
+            with suppress(OSError):
+                self.send(raw(SETTINGS, ACK))
+        return frame
+
+    def until(self, kind: int, stream: int | None = None) -> RawFrame:
+        """The next frame of a kind."""
+        while True:
+            frame = self.read()
+            if frame.kind == kind and (stream is None or frame.stream == stream):
+                return frame
+
+    def fields(self, frame: RawFrame) -> dict[str, str]:
+        """Those of a HEADERS frame; every one that comes has to be given here."""
+        return dict(self._decoder.decode(frame.payload))
+
+    def status(self, stream: int = 1) -> str:
+        """That of an answer."""
+        return self.fields(self.until(HEADERS, stream))[":status"]
+
+    def end(self) -> int | None:
+        """The code with which the connection is closed."""
+        with suppress(Closed):
+            while True:
+                self.read()
+        return next((frame.code for frame in self.frames if frame.kind == GOAWAY), None)
+
+
+def raw_client(world: World, settings: bytes = b"", *, token: str | None = None) -> Raw:
+    """A client that is no good."""
+    return Raw(open_http2(world, token=token), settings)
+
+
+def raw_server(world: World, serve: Callable[[Raw], None], settings: bytes = b"") -> None:
+    """An upstream that is no good."""
+    context = world.upstream._context
+    assert context is not None
+    context.set_alpn_protocols(["h2"])
+
+    def run(wire: Wire) -> None:
+        with suppress(Closed):
+            serve(Raw(wire, settings, client=False))
+
+    world.upstream.raw = run
 
 
 def open_http2(world: World, *, token: str | None = None, protocols: tuple[str, ...] = ("h2",)) -> Wire:

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -289,6 +290,36 @@ def test_the_secret_is_in_no_refusal_and_no_event(world: World) -> None:
     assert world.secret.encode() not in bad.raw + bad.body
     assert world.secret not in repr(world.house.events)
     assert "token=1" not in repr(world.house.events)
+
+
+def test_a_client_that_goes_around_the_proxy_has_a_placeholder_and_no_secret(world: World) -> None:  # X80
+    with bundle_of(world.pki.pem) as bundle:
+        context = world.client_context(bundle)
+        sock = socket.create_connection(("127.0.0.1", world.upstream.port), timeout=10)
+        wire = Wire(context.wrap_socket(sock, server_hostname="api.mock.test"))
+        wire.ask(get("/", f"Authorization: Bearer {PLACEHOLDER}"))
+    assert world.upstream.requests[0].one("authorization") == f"Bearer {PLACEHOLDER}"
+    assert not world.house.events
+
+
+def test_a_failure_that_nobody_foresaw_is_told_without_what_it_held(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:  # P23 X75
+    async def broken(provider: str, connection: str) -> Secret:
+        raise RuntimeError(f"the database said {world.secret}")
+
+    world.house.slow = True
+    monkeypatch.setattr(world.house, "lend", broken)
+    wire = world.open()
+    answer = wire.ask(get("/x?token=1"))
+    assert (answer.status, answer.one("x-authsome-error")) == (500, "unexpected")
+    assert "RuntimeError" in caplog.text
+    for text in (answer.raw.decode() + answer.body.decode(), caplog.text):
+        assert world.secret not in text
+        assert "Traceback" not in text and "token=1" not in text
+    assert not world.upstream.requests
+    monkeypatch.undo()
+    assert world.open().ask(get("/")).status == 200  # the proxy goes on
 
 
 def test_a_tunnel_shows_the_real_certificate(world: World) -> None:  # X79

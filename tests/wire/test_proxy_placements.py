@@ -195,6 +195,26 @@ def test_tokens_that_the_server_hands_out_are_covered(world: World, kind: str, b
     assert wire.ask(get("/other")).body == body  # only there
 
 
+def test_a_token_endpoint_outside_the_routes_was_asked_for_a_coding_that_cannot_be_searched(world: World) -> None:
+    world.lend(lendable("mock", routes=("api.mock.test/v1",), token_url="https://api.mock.test/token"))
+    coded = "Accept-Encoding: br"
+
+    def answer(wire: Wire, request: Message) -> None:
+        coding = b"br" if request.one("accept-encoding") == "br" else b"identity"
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (coding, len(TOKENS))
+        wire.send(head + TOKENS)
+
+    world.upstream.handler = answer
+    wire = world.open()
+    hidden = wire.ask(post(b"grant_type=refresh_token", FORM, coded, path="/token"))
+    assert (hidden.status, len(hidden.body)) == (200, len(TOKENS))
+    assert b"new-token" not in hidden.body
+    assert wire.ask(get("/other", coded)).one("content-encoding") == "br"  # what is not searched stays as it is
+    server = Server(world)
+    assert client(world).get(("accept-encoding", "br"), path="/token").status == 200
+    assert server.asked[0].one(b"accept-encoding") == b"identity"
+
+
 def test_tokens_are_covered_over_http2(world: World) -> None:
     def answer(peer: Peer, stream: Exchanged) -> None:
         peer.head(stream.number, 200, ("content-type", "application/json"), ("content-length", str(len(TOKENS))))

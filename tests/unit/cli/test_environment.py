@@ -115,7 +115,7 @@ def test_the_callers_own_environment_is_left_alone() -> None:
         ("not/a/network", ["192.0.2.1"], True),
     ],
 )
-def test_an_exception_stays_unless_it_covers_a_routed_host(entry: str, hosts: list[str], stays: bool) -> None:
+def test_an_exception_stays_unless_it_covers_a_routed_host(entry: str, hosts: list[str], stays: bool) -> None:  # X80
     environment, remarks = compose({"NO_PROXY": entry}, lent(*hosts))
     for name in ("NO_PROXY", "no_proxy", "npm_config_noproxy"):
         assert (entry in environment[name].split(",")) is stays
@@ -123,7 +123,7 @@ def test_an_exception_stays_unless_it_covers_a_routed_host(entry: str, hosts: li
 
 
 @pytest.mark.parametrize("star", ["*", ".", "*:443"])
-def test_an_exception_for_everything_goes_and_that_is_said(star: str) -> None:
+def test_an_exception_for_everything_goes_and_that_is_said(star: str) -> None:  # X80
     environment, remarks = compose({"no_proxy": f"{star}, internal.example"}, lent())
     assert environment["NO_PROXY"] == "internal.example,localhost,127.0.0.1,::1"
     assert remarks == [f"NO_PROXY: left out {star!r}, it would lead past the proxy to every host"]

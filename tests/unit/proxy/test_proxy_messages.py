@@ -218,6 +218,16 @@ def test_extensions_and_bad_trailers_are_left_out() -> None:
     assert body.feed(data) == (b"2\r\nab\r\n1\r\nc\r\n0\r\nX-Kept: 1\r\n\r\n", b"rest")
 
 
+def test_a_hint_past_the_proxy_came_back_as_a_trailer() -> None:  # X25
+    passed, rest = body_of(Unmeasured.CHUNKED).feed(b'0\r\nAlt-Svc: h3=":443"\r\nX-Sum: 1\r\n\r\n')
+    assert (passed, rest) == (b"0\r\nX-Sum: 1\r\n\r\n", b"")
+
+
+def test_a_chunked_body_without_trailers_ends_with_an_empty_line() -> None:
+    for decode, passed in ((False, b"1\r\na\r\n0\r\n\r\n"), (True, b"a")):
+        assert body_of(Unmeasured.CHUNKED, decode=decode).feed(b"1\r\na\r\n0\r\n\r\nrest") == (passed, b"rest")
+
+
 def test_chunks_can_be_taken_out_of_their_framing() -> None:
     body = body_of(Unmeasured.CHUNKED, decode=True)
     assert body.feed(b"2\r\nab\r\n1\r\nc\r\n0\r\nX: y\r\n\r\nrest") == (b"abc", b"rest")

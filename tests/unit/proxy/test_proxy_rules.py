@@ -1,139 +1,16 @@
-"""Properties of the decision, the addresses that are dialled, and the server name in a ClientHello."""
+"""What a path is normalised to, the addresses that are dialled, the table, and the server name in a ClientHello."""
 
 import ssl
-import string
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authsome.model.authority import Authority
-from authsome.model.injection import HeaderInjection, Injection, QueryInjection
-from authsome.model.placeholder import PLACEHOLDER
 from authsome.model.route import Route
-from authsome.model.secret import Secret
 from authsome.proxy.rules.address import Purpose, refuse_address, refuse_name
-from authsome.proxy.rules.decide import Deny, Inject, Request, Terms, Tunnel, decide, decide_plain
-from authsome.proxy.rules.framing import frame_request
-from authsome.proxy.rules.head import BadMessage, RequestReader
 from authsome.proxy.rules.hello import Hello, server_name
-from authsome.proxy.rules.inject import outline, plain_head
 from authsome.proxy.rules.table import Lendable, Places, RouteTable
 from authsome.proxy.rules.target import BadTarget, parse_origin
-
-HOSTS = ["api.mock.test", "b.mock.test", "mock.test", "evil.test", "a.b.mock.test", "192.0.2.1"]
-PATHS = ["/", "/v1", "/v1/x", "/v1x", "/v2", "//v1", "/v1/../v2", "/v1/%2e%2e/x", "/v1%2fx", "/v1;a/..", "/V1"]
-ROUTES = ["api.mock.test", "api.mock.test/v1", "*.mock.test", "*.mock.test/v1", "192.0.2.1", "api.mock.test:8443"]
-PLACEHOLDERS = [PLACEHOLDER, f"{PLACEHOLDER}:work", "sk-shaped-a", "sk-shaped-b", f"{PLACEHOLDER}-", "own"]
-
-routes = st.lists(st.sampled_from(ROUTES), min_size=1, max_size=3, unique=True)
-injections: st.SearchStrategy[tuple[Injection, ...]] = st.sampled_from(
-    [(HeaderInjection("Authorization"),), (HeaderInjection("X-Api-Key", ""),), (QueryInjection("key"),)]
-)
-
-
-@st.composite
-def tables(draw: st.DrawFn) -> RouteTable:
-    return RouteTable(
-        Lendable(
-            provider=provider,
-            connection=connection,
-            is_default=connection == "default",
-            usable=draw(st.booleans()),
-            routes=tuple(Route.parse(text) for text in draw(routes)),
-            injections=draw(injections),
-            placeholder={"a": "sk-shaped-a", "b": "sk-shaped-b"}.get(provider, PLACEHOLDER),
-        )
-        for provider in draw(st.lists(st.sampled_from("abc"), unique=True, max_size=3))
-        for connection in draw(st.lists(st.sampled_from(["default", "work"]), unique=True, min_size=1))
-    )
-
-
-values = st.one_of(
-    st.builds("{}{}".format, st.sampled_from(["Bearer ", "", "token ", "a="]), st.sampled_from(PLACEHOLDERS)),
-    st.text(string.ascii_letters + string.digits + " =:;,/", max_size=20),
-)
-names = st.sampled_from(["Authorization", "X-Api-Key", "Cookie", "X-Authsome-Connection", "Connection", "X-Other"])
-
-
-@st.composite
-def requests(draw: st.DrawFn) -> tuple[Authority, bytes]:
-    authority = Authority(draw(st.sampled_from(HOSTS)), draw(st.sampled_from([443, 8443])))
-    query = draw(
-        st.one_of(st.just(""), st.builds("?{}={}".format, st.sampled_from(["key", "q"]), st.sampled_from(PLACEHOLDERS)))
-    )
-    path = draw(st.sampled_from(PATHS)) + draw(st.sampled_from(["", "", f"/{PLACEHOLDER}"]))
-    fields = draw(st.lists(st.tuples(names, values), max_size=4))
-    lines = [f"GET {path}{query} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in fields), "", ""]
-    return authority, "\r\n".join(lines).encode()
-
-
-terms = st.builds(
-    Terms,
-    st.one_of(st.none(), st.frozensets(st.sampled_from("abc"))),
-    st.dictionaries(st.sampled_from("abc"), st.sampled_from(["default", "work"])),
-    tables(),
-)
-
-
-def naive_cover(route: Route, authority: Authority, path: str) -> bool:
-    """What a route covers, written a second time and simply."""
-    labels, wanted = authority.host.split("."), route.host.split(".")
-    if wanted[0] == "*" and len(labels) == len(wanted):
-        labels[0] = "*"
-    segments, prefix = path.split("/"), route.path.rstrip("/").split("/")
-    return labels == wanted and authority.port == route.port and segments[: len(prefix)] == prefix
-
-
-@settings(max_examples=1500, deadline=None)
-@given(tables(), terms, requests())
-@example(
-    RouteTable([Lendable("a", "default", True, True, (Route.parse("api.mock.test/v1"),), ())]),
-    Terms(),
-    (Authority("api.mock.test", 443), b"GET /v1%2f..%2fx HTTP/1.1\r\nHost: x\r\n\r\n"),
-)
-def test_nothing_is_injected_where_no_route_leads_and_no_placeholder_leaves(
-    table: RouteTable, terms: Terms, asked: tuple[Authority, bytes]
-) -> None:  # P1 P3
-    authority, text = asked
-    try:
-        head = RequestReader().read(text)
-        target = parse_origin(head.target)
-        framing = frame_request(head)
-    except (BadTarget, BadMessage):
-        return
-    request = Request("GET", authority, target, head.fields, head.text)
-    decision = decide(table, terms, request)
-    if isinstance(decision, Deny):
-        return
-    if isinstance(decision, Tunnel):
-        sent = plain_head(request, framing, b"x")
-    else:
-        lendable = decision.lendable
-        assert lendable in table.lendables
-        assert lendable.usable
-        assert any(naive_cover(route, authority, target.path) for route in lendable.routes)
-        assert terms.only is None or lendable.provider in terms.only
-        assert terms.choices.get(lendable.provider, lendable.connection) == lendable.connection
-        sent = outline(request, framing, decision).complete(Secret("the-credential"))
-        assert sent.count(b"the-credential") == 1
-    assert b"authsome-proxy-managed" not in sent
-    assert not any(each.placeholder.encode() in sent for each in table.lendables)
-
-
-@settings(max_examples=500, deadline=None)
-@given(tables(), terms, requests())
-def test_clear_text_never_gets_a_credential(table: RouteTable, terms: Terms, asked: tuple[Authority, bytes]) -> None:
-    authority, text = asked
-    try:
-        head = RequestReader().read(text)
-        request = Request("GET", authority, parse_origin(head.target), head.fields, head.text)
-    except (BadTarget, BadMessage):
-        return
-    decision = decide_plain(table, terms, request)
-    assert not isinstance(decision, Inject)
-    if isinstance(decision, Tunnel):
-        assert not table.claims(authority.host)
 
 
 @settings(max_examples=2000, deadline=None)
@@ -237,6 +114,27 @@ def test_a_pattern_of_hosts_is_asked_once_per_host_and_remembers_a_bounded_numbe
             assert len(table.claims(f"h{number}.mock.test")) == 1
             assert not table.claims(f"h{number}.other.test")
     assert len(table._seen) == 1024
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://api.mock.test/oauth/token", "/oauth/token"),
+        ("https://API.mock.test:443/oauth/token?tenant=a", "/oauth/token"),
+        ("https://api.mock.test", "/"),
+        ("https://api.mock.test/%7Eme/./token", "/~me/token"),  # paths are compared in their normal form
+    ],
+)
+def test_a_token_endpoint_is_known_by_its_place(url: str, path: str) -> None:
+    table = RouteTable([Lendable("a", "default", True, True, (), (), token_url=url)])
+    assert table.hands_out_tokens("api.mock.test", path)
+    assert not table.hands_out_tokens("b.mock.test", path)
+    assert not table.hands_out_tokens("api.mock.test", path + "x")
+
+
+def test_what_is_no_url_is_no_token_endpoint() -> None:
+    table = RouteTable(Lendable("a", "x", True, True, (), (), token_url=url) for url in (None, "", "https://[/token"))
+    assert not table.hands_out_tokens("", "/token")
 
 
 def test_a_provider_without_a_connection_has_no_places() -> None:

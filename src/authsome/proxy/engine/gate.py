@@ -33,11 +33,12 @@ _MOST_SPELLINGS = 8
 class Judged(NamedTuple):
     """A request with what was decided on it by one table; the last three are there where it gets a credential.
 
-    `substitution` is there where something may have to be replaced in its body.
+    `empty` tells that it has no body. `substitution` is there where something may have to be replaced in it.
     """
 
     table: RouteTable
     request: Request
+    empty: bool
     decision: Inject | None = None
     outline: Outline | None = None
     substitution: Substitution | None = None
@@ -73,19 +74,19 @@ class Gate:
         if head.method in _REFUSED_METHODS and not head.websocket:
             return Refusal(405, "method_refused", f"{head.method} is not passed on")
         table = self._core.house.table()
-        judged = self._judged
-        if judged is not None and judged.table is table and judged.request.text == head.text:
+        judged, empty = self._judged, head.length == 0
+        if judged is not None and judged.table is table and judged.request.text == head.text and judged.empty is empty:
             return judged
         try:
             request = Request(head.method, self._authority, self._target(head.target), head.fields, head.text)
             decision: Decision = decide(table, self._live.terms, request)
             if isinstance(decision, Deny):
                 return Refusal.of_decision(decision)
-            judged = Judged(table, request)
+            judged = Judged(table, request, empty)
             if isinstance(decision, Inject):
                 substitution = substitution_of(head.fields, decision, head.length)
                 made = outline(request, decision, substitution is not None)
-                judged = Judged(table, request, decision, made, substitution)
+                judged = Judged(table, request, empty, decision, made, substitution)
         except BadTarget as error:
             return bad_request(f"the request target is refused: {error}")
         except BadCredential:

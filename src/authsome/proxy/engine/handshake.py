@@ -35,7 +35,9 @@ class Sessions:
                 self._kept.popitem(last=False)
 
 
-async def shake_hands(layer: TlsLayer, ready: asyncio.Future[None], origin: Origin, seconds: float) -> None:
+async def shake_hands(
+    layer: TlsLayer, ready: asyncio.Future[None], origin: Origin, seconds: float, version: str
+) -> None:
     """Wait until `ready` says that the connection can be used. Raises CannotDial."""
     try:
         async with asyncio.timeout(seconds):
@@ -45,7 +47,7 @@ async def shake_hands(layer: TlsLayer, ready: asyncio.Future[None], origin: Orig
         raise unreachable(origin, "its TLS handshake takes too long") from None
     except ssl.SSLError as error:
         if error.reason == "TLSV1_ALERT_NO_APPLICATION_PROTOCOL":
-            raise unreachable(origin, "it does not speak the version of HTTP that is asked for") from None
+            raise unreachable(origin, f"it does not speak {version}") from None
         raise untrusted(origin, error) from None
     except OSError as error:
         raise unreachable(origin, error.strerror or str(error)) from None

@@ -70,7 +70,7 @@ class Intercept(Incoming):
         asked = gate.asked(judged)
         exchange = Exchange(self, self.core.pool, asked, framing, http11=head.http11)
         if judged.decision is None:
-            exchange.lent(plain_head(judged.request, framing, gate.host))
+            exchange.lent(plain_head(judged.request, framing, gate.host, searched=asked.hides_tokens))
             return exchange
         self.dropped_trailers = judged.decision.places.headers
         return gate.lend(exchange, judged, asked) or exchange

@@ -174,7 +174,7 @@ class Pool:
         session = self._sessions.of(origin, loop.time())
         layer = TlsLayer(self._context, connection, server_name=origin.host, session=session)
         await loop.create_connection(lambda: layer, sock=sock)
-        await shake_hands(layer, connection.ready, origin, self._limits.handshake_time)
+        await shake_hands(layer, connection.ready, origin, self._limits.handshake_time, "HTTP/1.1")
         return connection
 
     def _is_doubtful(self, connection: Outgoing) -> bool:

@@ -14,7 +14,7 @@ _LONGEST_TRAILER = 8192
 NOT_IN_TRAILERS = HOP_BY_HOP | {
     b"host", b"content-length", b"content-type", b"content-encoding", b"content-range", b"trailer", b"expect",
     b"authorization", b"cookie", b"set-cookie", b"x-api-key", b"range", b"max-forwards", b"cache-control", b"location",
-    b"www-authenticate", b"x-authsome-connection", b"x-authsome-error",
+    b"www-authenticate", b"x-authsome-connection", b"x-authsome-error", b"alt-svc",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from authsome.model.authority import Authority
-from authsome.model.injection import PathInjection
+from authsome.model.injection import BodyInjection, PathInjection
 from authsome.model.names import CONNECTION
 from authsome.proxy.rules.head import Field
 from authsome.proxy.rules.placeholders import Found, Placeholders
@@ -131,9 +131,12 @@ def decide(table: RouteTable, terms: Terms, request: Request) -> Decision:
         return chosen
     path = request.target.path
     if places.segments:
-        path, standing = split_path(path, places.segments, placeholders)
-        if not standing and any(isinstance(each, PathInjection) for each in chosen.injections):
-            return TUNNEL  # nothing of the request asks for the credential
+        own = frozenset(each.prefix for each in chosen.injections if isinstance(each, PathInjection))
+        path, standing = split_path(path, own, placeholders)
+        if _in_target(placeholders, path):
+            return misplaced(f"a placeholder where the credential of {provider}/{chosen.connection} does not go")
+        if own and not standing and not any(isinstance(each, BodyInjection) for each in chosen.injections):
+            return _untouched(placeholders, request)  # nothing in a place of its own asks for the credential
     if not chosen.usable:
         return _needs_login(provider, chosen.connection, chosen.login_url)
     return Inject(chosen, places, path, placeholders)
@@ -252,17 +255,20 @@ def _named_connection(placeholders: Placeholders, request: Request, provider: st
         for part in taken:
             replaced += placeholders.count(part.encode())
             found += placeholders.find(unquote_to_bytes(part.replace("+", " ")))
-    path = request.target.path
+    path, standing = request.target.path, list[Found]()
     if places.segments:
         path, standing = split_path(path, places.segments, placeholders)
-        replaced += len(standing)
-        found += standing
+    found += standing
     for each in found:
         if not each.stands_for(provider):
             return misplaced(f"a placeholder that does not stand for {provider}")
         if each.connection:
             names.add(each.connection)
-    if placeholders.count(request.text) != replaced or _in_target(placeholders, path + query):
+    if standing:  # a path is normalised: how often one stood in it as it was written is not known
+        strays = _stray_in_fields(placeholders, request, places)
+    else:
+        strays = placeholders.count(request.text) - replaced
+    if strays or _in_target(placeholders, path + query):
         return misplaced(f"a placeholder where the credential of {provider} does not go")
     if len(names) > 1:
         return Deny(400, "connection_conflict", "the request names more than one connection")
@@ -270,6 +276,12 @@ def _named_connection(placeholders: Placeholders, request: Request, provider: st
     if name and not CONNECTION.match(name):
         return Deny(400, "connection_conflict", "X-Authsome-Connection is not the name of a connection")
     return name
+
+
+def _stray_in_fields(placeholders: Placeholders, request: Request, places: Places) -> int:
+    """How many placeholders stand in fields that are passed on."""
+    names = sum(placeholders.count(sent) for _, sent, _ in request.fields)
+    return names + sum(placeholders.count(value) for name, _, value in request.fields if name not in places.headers)
 
 
 def _untouched(placeholders: Placeholders, request: Request) -> Tunnel | Deny:

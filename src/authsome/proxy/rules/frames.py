@@ -94,6 +94,11 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = b""
 
+    @property
+    def is_amid_head(self) -> bool:
+        """Whether a frame has begun and is no DATA, as far as can be told."""
+        return bool(self._buffer) and self._buffer[3:4] != b"\0"
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that are complete. Raises FrameError."""
         if self._buffer:

@@ -25,11 +25,12 @@ from authsome.proxy.rules.target import Target
 # Written anew from the framing, or meant for the proxy alone.
 _NOT_FORWARDED = HOP_BY_HOP | {b"host", b"content-length", b"expect", CHOICE_HEADER}
 _VALUE = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
-_IN_SEGMENT = "!$&'()*+,;=:@"  # RFC 3986 §3.3
+_IN_SEGMENT = "!$&'()*+,;=:@"
 _LENGTH = frozenset({b"content-length"})
 _NO_PLACES: frozenset[bytes] = frozenset()
 # How an answer is coded is ours to say, where it is searched.
 _CODINGS = frozenset({b"accept-encoding", b"grpc-accept-encoding"})
+_UNCODED = b"Accept-Encoding: identity\r\n"
 # Of an HTTP/2 request: content-length and te belong to the message, as long as its body is not changed.
 _NOT_STREAMED = (HOP_BY_HOP - {b"te"}) | {b"host", b"expect", CHOICE_HEADER}
 
@@ -89,17 +90,22 @@ class BlockOutline(NamedTuple):
         return self.start + _path_block(target, secret=target is not self.target) + self.fields + named
 
 
-def plain_head(request: Request, framing: RequestFraming, host: bytes) -> bytes:
-    """The head of a request that gets no credential. `host` is the value of the Host field."""
-    fields = _forwarded(request.fields, _NO_PLACES, framing.named)
-    start = _request_line(request.method.encode(), request.target)
-    return start + b"Host: " + host + b"\r\n" + _lines(fields) + _end(framing)
+def plain_head(request: Request, framing: RequestFraming, host: bytes, *, searched: bool = False) -> bytes:
+    """The head of a request that gets no credential. `host` is the value of the Host field.
+
+    Where its answer is `searched` all the same, for new tokens, it is asked for in no coding.
+    """
+    fields = _forwarded(request.fields, _CODINGS if searched else _NO_PLACES, framing.named)
+    start = _request_line(request.method.encode(), request.target) + b"Host: " + host + b"\r\n"
+    return start + _lines(fields) + (_UNCODED if searched else b"") + _end(framing)
 
 
-def plain_block(request: Request, head: StreamRequest) -> bytes:
-    """The block of a request that gets no credential."""
-    start = _pseudo_block(request, head) + _path_block(request.target)
-    return start + block_of([f[1:] for f in _streamed(request.fields, _NO_PLACES)])
+def plain_block(request: Request, head: StreamRequest, *, searched: bool = False) -> bytes:
+    """The block of a request that gets no credential; as `plain_head`."""
+    fields = [f[1:] for f in _streamed(request.fields, _CODINGS if searched else _NO_PLACES)]
+    if searched:
+        fields.append((b"accept-encoding", b"identity"))
+    return _pseudo_block(request, head) + _path_block(request.target) + block_of(fields)
 
 
 def outline(request: Request, framing: RequestFraming, decision: Inject, *, held: bool = False) -> LinesOutline:
@@ -114,7 +120,7 @@ def outline(request: Request, framing: RequestFraming, decision: Inject, *, held
     return LinesOutline(
         request.method.encode(),
         _without_credential(request, decision),
-        b"Host: " + host_field(request.authority) + b"\r\n" + _lines(fields) + b"Accept-Encoding: identity\r\n",
+        b"Host: " + host_field(request.authority) + b"\r\n" + _lines(fields) + _UNCODED,
         _lines(_fixed(fields, decision)) + _end(framing),
         _secret(decision),
     )
@@ -179,10 +185,15 @@ def _injected(
                 part = f"{quote(parameter, safe='')}={quote(credential.reveal(), safe='')}"
                 target = Target(target.path, f"{target.query}&{part}" if target.query else f"?{part}")
             case PathInjection():
-                target = Target(target.path.replace(GAP, quote(credential.reveal(), safe=_IN_SEGMENT)), target.query)
+                target = Target(target.path.replace(GAP, in_segment(credential.reveal())), target.query)
             case _:
                 assert_never(injection)
     return target, fields
+
+
+def in_segment(value: str) -> str:
+    """A value as it stands in a segment of a path (RFC 3986 §3.3)."""
+    return quote(value, safe=_IN_SEGMENT)
 
 
 def host_field(authority: Authority, default_port: int = 443) -> bytes:

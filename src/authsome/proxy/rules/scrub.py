@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable
+from typing import assert_never
 from urllib.parse import quote, quote_plus
 
 from authsome.model.injection import (
@@ -22,17 +23,20 @@ from authsome.model.injection import (
 )
 from authsome.model.secret import Secret
 from authsome.proxy.rules.head import BadMessage, Field
+from authsome.proxy.rules.inject import in_segment
 
 SHORTEST = 8  # shorter values would be found in ordinary text (X63)
 _MARK = b"[redacted]"
 _LONGEST_TOKEN_ANSWER = 1 << 20
 # A member of JSON, or a field of a form.
 _TOKEN = re.compile(
-    rb"""("(?:access|refresh|id)_token"\s*:\s*"|(?:\A|&)(?:access|refresh|id)_token=)((?:[^"\\&]|\\.)+)"""
+    rb"""("(?:access|refresh|id)_token"\s*:\s*")((?:[^"\\]|\\.)+)|((?:\A|&)(?:access|refresh|id)_token=)([^"&]+)"""
 )
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate"})
 _ANY_WINDOW = zlib.MAX_WBITS | 32  # gzip and zlib, told apart by their heads
+_MEMBER = b"\x1f"  # how a member of gzip begins
 _MOST_INFLATED = 32 << 20  # out of one piece of at most some hundred KiB
+_MOST_MEMBERS = 1000
 
 
 def needles_of(injections: Iterable[Injection], credential: Secret) -> tuple[bytes, ...]:
@@ -41,8 +45,10 @@ def needles_of(injections: Iterable[Injection], credential: Secret) -> tuple[byt
     forms = {plain}
     for injection in injections:
         match injection:
-            case QueryInjection() | PathInjection():
+            case QueryInjection():
                 forms.add(quote(plain, safe=""))
+            case PathInjection():
+                forms.update((in_segment(plain), quote(plain, safe="")))
             case BodyInjection():
                 forms.update((quote_plus(plain), json.dumps(plain)[1:-1]))
             case BasicInjection(secret_is=role, other=other):
@@ -50,9 +56,11 @@ def needles_of(injections: Iterable[Injection], credential: Secret) -> tuple[byt
                 forms.add(base64.b64encode(pair.encode()).decode())
             case HeaderInjection() | FixedHeader():
                 pass
-    return tuple(
-        form.encode("latin-1", "ignore") for form in sorted(forms, key=len, reverse=True) if len(form) >= SHORTEST
-    )
+            case _:
+                assert_never(injection)
+    long = [form for form in forms if len(form) >= SHORTEST]
+    needles = {form.encode() for form in long} | {form.encode("latin-1") for form in long if max(form) <= "\xff"}
+    return tuple(sorted(needles, key=len, reverse=True))
 
 
 def overwrite(data: bytes, needles: tuple[bytes, ...]) -> bytes:
@@ -84,8 +92,7 @@ class Passage:
 
     def feed(self, data: bytes) -> bytes:
         """What of a piece can be passed on now. Raises BadMessage for what cannot be decoded, or decodes too well."""
-        if self._inflate is not None:
-            data = _inflated(self._inflate, data)
+        data = self._decoded(data)
         if self._held:
             data, self._held = self._held + data, b""
         data = overwrite(data, self._needles)
@@ -102,6 +109,27 @@ class Passage:
         end = b"".join([b"%b: %b\r\n" % (name, value) for _, name, value in trailers])
         return self._framed(held) + b"0\r\n" + overwrite(end, self._needles) + b"\r\n"
 
+    def _decoded(self, data: bytes) -> bytes:
+        """The content of a piece. After one member of gzip comes another (RFC 1952 §2.2), or padding."""
+        inflate, out = self._inflate, b""
+        if inflate is None or not data:
+            return data
+        for _ in range(_MOST_MEMBERS):
+            if inflate.eof and data[:1] != _MEMBER:
+                return out
+            if inflate.eof:
+                inflate = self._inflate = zlib.decompressobj(_ANY_WINDOW)
+            try:
+                out += inflate.decompress(data, _MOST_INFLATED - len(out))
+            except zlib.error:
+                raise BadMessage("the server's answer is not in the coding that it names", 502) from None
+            data = inflate.unused_data
+            if inflate.unconsumed_tail or len(out) == _MOST_INFLATED:
+                break
+            if not data:
+                return out
+        raise BadMessage("the server's answer grows out of all proportion when it is decoded", 502)
+
     def _framed(self, data: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
 
@@ -116,7 +144,7 @@ class TokenPassage(Passage):
 
     def feed(self, data: bytes) -> bytes:
         """As `Passage.feed`."""
-        self._held += _inflated(self._inflate, data) if self._inflate is not None else data
+        self._held += self._decoded(data)
         if len(self._held) > _LONGEST_TOKEN_ANSWER:
             raise BadMessage("the answer of a token endpoint is longer than 1 MiB", 502)
         return b""
@@ -140,16 +168,6 @@ def coding_of(fields: Iterable[Field]) -> bytes:
     return codings[0]
 
 
-def _inflated(inflate: "zlib._Decompress", data: bytes) -> bytes:
-    try:
-        out = inflate.decompress(data, _MOST_INFLATED)
-    except zlib.error:
-        raise BadMessage("the server's answer is not in the coding that it names", 502) from None
-    if inflate.unconsumed_tail:
-        raise BadMessage("the server's answer grows out of all proportion when it is decoded", 502)
-    return out
-
-
 def _open_end(data: bytes, needle: bytes) -> int:
     """The length of the longest end of `data` that is a proper beginning of `needle`."""
     at = max(len(data) - len(needle) + 1, 0)
@@ -162,7 +180,7 @@ def _open_end(data: bytes, needle: bytes) -> int:
 
 
 def _covered(match: re.Match[bytes]) -> bytes:
-    before, token = match.groups()
+    before, token = match.groups()[:2] if match[1] else match.groups()[2:]
     return before + _cover(token)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from authsome.proxy.rules.body import NOT_IN_TRAILERS
 from authsome.proxy.rules.framing import NOT_ANSWERED, content_length
-from authsome.proxy.rules.head import LONGEST_REQUEST_LINE, METHOD, BadMessage, Field
+from authsome.proxy.rules.head import LONGEST_HEAD, LONGEST_REQUEST_LINE, METHOD, MOST_FIELDS, BadMessage, Field
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z")
@@ -98,10 +98,14 @@ def trailers_of(fields: list[Field], drop: frozenset[bytes], status: int) -> lis
 
 def _split(fields: list[Field], known: frozenset[bytes], status: int) -> tuple[dict[bytes, bytes], list[Field]]:
     """Pseudo-header fields, and the others. Raises BadMessage."""
+    if len(fields) > MOST_FIELDS:
+        raise BadMessage(f"more than {MOST_FIELDS} header fields", 431 if status == 400 else status)
     pseudo: dict[bytes, bytes] = {}
     rest: list[Field] = []
+    size = 32 * len(fields)  # RFC 9113 §6.5.2
     for field in fields:
         name, _, value = field
+        size += len(name) + len(value)
         if name[:1] == b":":
             if rest or name in pseudo or name not in known:
                 raise BadMessage("a pseudo-header field is unknown, doubled or out of place", status)
@@ -112,4 +116,6 @@ def _split(fields: list[Field], known: frozenset[bytes], status: int) -> tuple[d
             rest.append(field)
         if _BAD_VALUE.search(value):
             raise BadMessage("malformed header: a value holds a character that none can carry", status)
+    if size > LONGEST_HEAD:
+        raise BadMessage("the header block is longer than 64 KiB", 431 if status == 400 else status)
     return pseudo, rest

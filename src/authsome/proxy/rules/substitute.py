@@ -38,9 +38,9 @@ class Substitution(NamedTuple):
 
     def apply(self, body: bytes, credential: Secret) -> bytes | Deny:
         """The body with the credential in it, or a refusal where a placeholder stands for another (P3)."""
-        if not self.placeholders.count(body):
-            return body
-        return self._in_form(body, credential) if self.kind is Kind.FORM else self._in_json(body, credential)
+        if self.kind is Kind.FORM:
+            return self._in_form(body, credential)
+        return self._in_json(body, credential) if self.placeholders.count(body) else body
 
     def _in_form(self, body: bytes, credential: Secret) -> bytes | Deny:
         parts = body.split(b"&")
@@ -56,7 +56,7 @@ class Substitution(NamedTuple):
 
     def _in_json(self, body: bytes, credential: Secret) -> bytes | Deny:
         try:
-            document = json.loads(body)
+            document = json.loads(body, parse_int=str)  # a number may have any length (RFC 8259 §6)
         except (ValueError, RecursionError):
             return body
         standing: list[str] = []

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple, assert_never
 
-from authsome.model.authority import Authority, BadAuthority
+from authsome.model.authority import Authority
 from authsome.model.injection import (
     BasicInjection,
     BodyInjection,
@@ -18,6 +17,7 @@ from authsome.model.injection import (
 from authsome.model.placeholder import PLACEHOLDER
 from authsome.model.route import WILDCARD, Route
 from authsome.proxy.rules.placeholders import Placeholders
+from authsome.proxy.rules.target import BadTarget, parse_absolute
 
 _MOST_SEEN = 1024
 
@@ -46,15 +46,14 @@ class Lendable:
 
 
 class Places(NamedTuple):
-    """Where a provider's credentials stand in a request.
+    """Where a provider's credentials stand in the head of a request.
 
-    Names of headers, in lower case, and of query parameters; what a path segment begins with; fields of a body.
+    Names of headers, in lower case, and of query parameters; what a path segment begins with.
     """
 
     headers: frozenset[bytes]
     parameters: frozenset[str]
     segments: frozenset[str] = frozenset()
-    body: frozenset[str] = frozenset()
 
 
 class Claim(NamedTuple):
@@ -133,13 +132,14 @@ class RouteTable:
 
 
 def _place_of(url: str | None) -> tuple[str, str] | None:
-    """Host and path of a URL."""
+    """Host and normalised path of a URL."""
     if url is None:
         return None
     try:
-        return Authority.of_url(url).host, urlsplit(url).path or "/"
-    except BadAuthority:
+        _, authority, target = parse_absolute(url)
+    except BadTarget:
         return None
+    return authority.host, target.path
 
 
 def _rank(claim: Claim) -> tuple[int, int]:
@@ -150,10 +150,9 @@ def _places(lendables: tuple[Lendable, ...]) -> dict[str, Places]:
     headers: dict[str, set[bytes]] = {}
     parameters: dict[str, set[str]] = {}
     segments: dict[str, set[str]] = {}
-    body: dict[str, set[str]] = {}
     for lendable in lendables:
         names = headers.setdefault(lendable.provider, {b"authorization"})
-        for places in (parameters, segments, body):
+        for places in (parameters, segments):
             places.setdefault(lendable.provider, set())
         names.update(name.lower().encode() for name in lendable.credential_headers)
         for injection in lendable.injections:
@@ -164,13 +163,11 @@ def _places(lendables: tuple[Lendable, ...]) -> dict[str, Places]:
                     parameters[lendable.provider].add(parameter)
                 case PathInjection(prefix=prefix):
                     segments[lendable.provider].add(prefix)
-                case BodyInjection(field=field):
-                    body[lendable.provider].add(field)
-                case BasicInjection() | FixedHeader():
-                    pass  # Authorization is in the set already; a fixed header holds no secret
+                case BasicInjection() | BodyInjection() | FixedHeader():
+                    pass  # Authorization is in the set already, a body is no head, a fixed header holds no secret
+                case _:
+                    assert_never(injection)
     return {
-        name: Places(
-            frozenset(headers[name]), frozenset(parameters[name]), frozenset(segments[name]), frozenset(body[name])
-        )
+        name: Places(frozenset(headers[name]), frozenset(parameters[name]), frozenset(segments[name]))
         for name in headers
     }

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from authsome.proxy.engine.ports import Limits
+from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.rules import frames
 from authsome.proxy.rules.frames import DEFAULT_WINDOW, LARGEST_FRAME, LARGEST_WINDOW, Code, Frame, Kind, Setting
-from authsome.proxy.rules.head import LONGEST_HEAD, Field
-from authsome.proxy.rules.hpack import BlockReader
+from authsome.proxy.rules.head import Field
+from authsome.proxy.rules.hpack import LONGEST_BLOCK, NO_TABLE, BlockReader
 
 if TYPE_CHECKING:
     from authsome.proxy.engine.http2.exchange import Http2Exchange
@@ -20,17 +21,20 @@ _CONNECTION_WINDOW = 4 << 20
 _LARGEST_STREAM_WINDOW = 1 << 20
 _GROWTH = 8 << 20  # by which the windows of a connection's streams may grow in all
 _MOST_CONTINUATIONS = 32
+_MOST_UNREAD = 8 << 20  # of what the peer lets lie, beside data, which waits for it
 # Frames that do no work are allowed in proportion to those that do (RFC 9113 §10.5).
-_PATIENCE = 1000
-_WORK, _IDLENESS, _RESET = 2, 1, 3
+PATIENCE = 1000
+_WORK, _IDLENESS = 2, 1
+_RECOVERY = 60.0  # seconds after which all of it is back
+_MOST_LATE = 100
 
 
 class Stream:
     """One stream of one connection. What it sends came from `source`, whose window is opened as it goes out."""
 
     __slots__ = (
-        "_ends_early", "allowance", "connection", "exchange", "granted", "is_reset", "number", "owed", "peer_ended",
-        "queue", "queued", "source", "tail", "we_ended", "window",
+        "_ends_early", "allowance", "connection", "exchange", "granted", "grows", "is_reset", "number", "owed",
+        "peer_ended", "queue", "queued", "source", "tail", "we_ended", "window",
     )  # fmt: skip
 
     def __init__(self, connection: "Http2Connection", number: int, window: int) -> None:
@@ -46,12 +50,16 @@ class Stream:
         # in: what the peer may still send, and what it has sent and was not yet given back
         self.allowance = self.granted = DEFAULT_WINDOW
         self.owed = 0
+        self.grows = True  # the window, for a peer that is fast
         self.we_ended = self.peer_ended = self.is_reset = self._ends_early = False
 
     def head(self, block: bytes, *, end: bool = False) -> None:
         """Send a header block that opens the message, or an interim one."""
-        self.connection.write(frames.headers(self.number, block, end=end))
+        if self.is_reset:
+            return
+        self.connection.write_head(self.number, block, end=end)
         if end:
+            self.tail, self.we_ended = b"", True
             self.ended()
 
     def send(self, data: bytes) -> None:
@@ -74,7 +82,6 @@ class Stream:
 
     def ended(self) -> None:
         """Our half has been sent to its end."""
-        self.we_ended = True
         if self._ends_early and not self.peer_ended:
             self.reset(Code.NO_ERROR)
         else:
@@ -91,6 +98,7 @@ class Stream:
         if not self.is_reset:
             self.is_reset = True
             self.connection.write(frames.rst_stream(self.number, code))
+            self.connection.expect_late(self)
             self.connection.retire(self)
 
     def discard(self) -> None:
@@ -107,8 +115,9 @@ class Http2Connection(asyncio.Protocol):
     """See the module. A subclass is told of what arrives on streams."""
 
     __slots__ = (
-        "_block", "_blocks", "_calm", "_choked", "_continuations", "_growth", "_initial", "_lost", "_opening", "_out",
-        "_owed", "_reader", "_scheduled", "_transport", "_waiting", "_window", "greeted", "last", "limits", "streams",
+        "_block", "_blocks", "_calm", "_choked", "_continuations", "_growth", "_has_table", "_initial", "_late",
+        "_lost", "_opening", "_out", "_owed", "_reader", "_recovered", "_scheduled", "_transport", "_unopened",
+        "_waiting", "_window", "greeted", "last", "limits", "streams",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -124,16 +133,20 @@ class Http2Connection(asyncio.Protocol):
         self._continuations = 0
         self._out: list[bytes] = []
         self._scheduled = self._choked = self._lost = False
+        self._has_table = True  # the peer may think so
         self._window = self._initial = DEFAULT_WINDOW
         self._waiting: dict[Stream, None] = {}  # streams with something to send, in the order of their turns
         self._owed = 0
         self._growth = _GROWTH
-        self._calm = _PATIENCE
+        self._calm = PATIENCE
+        self._recovered = 0.0
+        self._unopened = 0  # how often the peer may open a window for what it was sent
+        self._late: dict[int, int] = {}  # what may still come on streams that we have reset
 
     # for a subclass
 
     def take_head(self, number: int, fields: list[Field], *, end: bool) -> None:
-        """A header block on a stream that may not be known yet. Raises FrameError."""
+        """A header block, on a known stream or on a new one. Raises FrameError."""
         raise NotImplementedError
 
     def take_data(self, stream: Stream, data: bytes, *, end: bool) -> None:
@@ -158,18 +171,29 @@ class Http2Connection(asyncio.Protocol):
         """A stream is over."""
 
     def moved(self) -> None:
-        """The peer has shown that it lives."""
+        """Something was done, or the peer has shown that it lives; or it has begun to let something wait."""
+
+    @property
+    def heeded(self) -> int:
+        """The last of the peer's streams that was looked at."""
+        return self.last
 
     @property
     def is_stalled(self) -> bool:
         """Whether something waits for the peer to open a window, or to read."""
         return bool(self._waiting)
 
+    @property
+    def is_amid_head(self) -> bool:
+        """Whether the rest of a header block is due, or of a frame that is no data."""
+        return not self.greeted or self._opening is not None or self._reader.is_amid_head
+
     # the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self.limits.buffer)
+        self._recovered = asyncio.get_running_loop().time()
 
     def greet(self, values: Mapping[Setting, int]) -> None:
         """Send our settings, and open the connection's window."""
@@ -209,15 +233,29 @@ class Http2Connection(asyncio.Protocol):
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
 
+    def write_head(self, number: int, block: bytes, *, end: bool) -> None:
+        """Send a header block that opens a message. The first says that there is no table (RFC 7541 §4.2)."""
+        if self._has_table:
+            self._has_table = False
+            block = NO_TABLE + block
+        self.write(frames.headers(number, block, end=end))
+        self.moved()
+
     def give_up(self, code: Code) -> None:
-        """Say why, and close."""
+        """Say why, and close; who is in the middle of sending has a moment to hear it."""
         if self._lost:
             return
-        self.write(frames.goaway(self.last, code))
+        self.write(frames.goaway(self.heeded, code))
         self._flush()
         self._end()
-        if self._transport is not None:
-            self._transport.close()
+        transport = self._transport
+        if transport is None:
+            return
+        asyncio.get_running_loop().call_later(self.limits.linger, transport.abort)
+        if code != Code.NO_ERROR and isinstance(transport, TlsLayer):
+            transport.finish_writing()
+        else:
+            transport.close()
 
     def is_closing(self) -> bool:
         return self._lost or self._transport is None or self._transport.is_closing()
@@ -225,8 +263,13 @@ class Http2Connection(asyncio.Protocol):
     def _flush(self) -> None:
         self._scheduled = False
         out, self._out = self._out, []
-        if out and self._transport is not None:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        transport = self._transport
+        if not out or transport is None:
+            return
+        transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if self._choked and transport.get_write_buffer_size() > _MOST_UNREAD:
+            self._end()
+            transport.abort()  # it would not read why
 
     def _end(self) -> None:
         if not self._lost:
@@ -251,6 +294,14 @@ class Http2Connection(asyncio.Protocol):
             self._growth += stream.granted - DEFAULT_WINDOW
             stream.discard()
             self.retired(stream)
+            stream.exchange = stream.source = None
+
+    def expect_late(self, stream: Stream) -> None:
+        """What its window allows may be on its way while the peer learns that a stream is reset."""
+        if not stream.peer_ended:
+            self._late[stream.number] = stream.allowance
+            if len(self._late) > _MOST_LATE:
+                del self._late[next(iter(self._late))]
 
     def pump(self, stream: Stream) -> None:
         """Send what the windows of a stream and of its connection allow, and its end where nothing is left."""
@@ -258,7 +309,7 @@ class Http2Connection(asyncio.Protocol):
         while queue:
             room = min(stream.window, self._window)
             if room <= 0 or self._choked:
-                self._waiting[stream] = None
+                self._wait(stream)
                 break
             data = queue[0]
             if len(data) <= room:
@@ -271,6 +322,7 @@ class Http2Connection(asyncio.Protocol):
             stream.queued -= size
             last = not queue and stream.tail == b""
             self.write(frames.frame(Kind.DATA, frames.END_STREAM if last else 0, stream.number, data))
+            self._unopened += 2
             self._worked(_WORK + (size >> 10))
             if last:
                 stream.we_ended = True
@@ -283,6 +335,12 @@ class Http2Connection(asyncio.Protocol):
             stream.source.connection.replenish(stream.source, stream.queued)
         if stream.we_ended:
             stream.ended()
+
+    def _wait(self, stream: Stream) -> None:
+        stalls = not self._waiting
+        self._waiting[stream] = None
+        if stalls:
+            self.moved()
 
     def _send_tail(self, number: int, tail: bytes) -> None:
         if tail:
@@ -307,7 +365,7 @@ class Http2Connection(asyncio.Protocol):
         if 2 * free < stream.granted or stream.peer_ended or stream.is_over:
             return
         grant = free
-        if not held and stream.granted < _LARGEST_STREAM_WINDOW:
+        if stream.grows and not held and stream.granted < _LARGEST_STREAM_WINDOW:
             growth = min(stream.granted, _LARGEST_STREAM_WINDOW - stream.granted, self._growth)
             self._growth -= growth
             stream.granted += growth
@@ -338,12 +396,12 @@ class Http2Connection(asyncio.Protocol):
         elif kind == Kind.PUSH_PROMISE:
             raise frames.FrameError(Code.PROTOCOL_ERROR, "nothing may be pushed")
         elif kind == Kind.GOAWAY:
-            self._idled()
+            self.idled()
             if len(frame.payload) < 8:
                 raise frames.FrameError(Code.FRAME_SIZE_ERROR, "a GOAWAY frame is too short")
             self.take_goaway(frames.number_of(frame.payload))
         else:
-            self._idled()
+            self.idled()
             if kind == Kind.PING and not frame.flags & frames.ACK:
                 self.write(frames.frame(Kind.PING, frames.ACK, 0, frame.payload))
         if not self.greeted:
@@ -357,7 +415,7 @@ class Http2Connection(asyncio.Protocol):
             self._owed = 0
         stream = self.streams.get(frame.stream)
         if stream is None:
-            self.ignore(frame.stream)
+            self._take_late(frame.stream, size)
             return
         if stream.peer_ended:
             raise frames.FrameError(Code.STREAM_CLOSED, "a stream goes on after its end")
@@ -369,18 +427,25 @@ class Http2Connection(asyncio.Protocol):
         if data or end:
             self._worked()
         else:
-            self._idled()
+            self.idled()
         stream.peer_ended = end
         self.take_data(stream, data, end=end)
         if end:
             self.retire(stream)
+
+    def _take_late(self, number: int, size: int) -> None:
+        left = self._late.get(number, 0)
+        if size and size <= left:
+            self._late[number] = left - size
+        else:
+            self.ignore(number)
 
     def _take_continuation(self, frame: Frame) -> None:
         if self._opening is None or frame.stream != self._opening.stream:
             raise frames.FrameError(Code.PROTOCOL_ERROR, "a CONTINUATION continues nothing")
         self._continuations += 1
         self._block += frame.payload
-        if self._continuations > _MOST_CONTINUATIONS or len(self._block) > LONGEST_HEAD:
+        if self._continuations > _MOST_CONTINUATIONS or len(self._block) > LONGEST_BLOCK:
             raise frames.FrameError(Code.ENHANCE_YOUR_CALM, "a header block does not end")
         self._take_block(frame.flags)
 
@@ -392,9 +457,12 @@ class Http2Connection(asyncio.Protocol):
         if not self.greeted:
             return
         fields = self._blocks.read(bytes(self._block))
-        self._worked()
         end = bool(opening.flags & frames.END_STREAM)
         stream = self.streams.get(opening.stream)
+        if stream is None and opening.stream <= self.last:
+            self.ignore(opening.stream)
+            return
+        self._worked()
         if stream is not None:
             if stream.peer_ended:
                 raise frames.FrameError(Code.STREAM_CLOSED, "a stream goes on after its end")
@@ -407,8 +475,11 @@ class Http2Connection(asyncio.Protocol):
         increment = frames.number_of(frame.payload)
         if not increment:
             raise frames.FrameError(Code.PROTOCOL_ERROR, "a window is opened by nothing")
+        if self._unopened:
+            self._unopened -= 1
+        else:
+            self.idled()
         if not frame.stream:
-            self._idled()
             self._window += increment
             if self._window > LARGEST_WINDOW:
                 raise frames.FrameError(Code.FLOW_CONTROL_ERROR, "the connection's window is too large")
@@ -416,9 +487,8 @@ class Http2Connection(asyncio.Protocol):
             return
         stream = self.streams.get(frame.stream)
         if stream is None:
-            self.ignore(frame.stream)
+            self._known(frame.stream)
             return
-        self._idled()
         stream.window += increment
         if stream.window > LARGEST_WINDOW:
             raise frames.FrameError(Code.FLOW_CONTROL_ERROR, "a stream's window is too large")
@@ -430,18 +500,18 @@ class Http2Connection(asyncio.Protocol):
         if stream is None:
             self.ignore(frame.stream)
             return
-        self._idled(_RESET)
-        stream.is_reset = True
+        self.idled()
         self.take_reset(stream, frames.code_of(frame.payload))
+        stream.is_reset = True
         self.retire(stream)
 
     def _take_settings(self, frame: Frame) -> None:
-        self._idled()
+        self.idled()
         if frame.flags & frames.ACK:
             if frame.payload:
                 raise frames.FrameError(Code.FRAME_SIZE_ERROR, "an acknowledgement holds something")
             return
-        for name, value in frames.settings_of(frame):
+        for name, value in dict(frames.settings_of(frame)).items():
             if name == Setting.INITIAL_WINDOW_SIZE:
                 for stream in list(self.streams.values()):
                     stream.window += value - self._initial
@@ -456,17 +526,28 @@ class Http2Connection(asyncio.Protocol):
 
     def ignore(self, number: int) -> None:
         """A frame for a stream that is over; it may have been on its way (RFC 9113 §5.1). Raises FrameError."""
-        if number > self.last:
-            raise frames.FrameError(Code.PROTOCOL_ERROR, "a frame belongs to a stream that was not opened")
-        self._idled()
+        self._known(number)
+        self.idled()
 
-    def _worked(self, worth: int = _WORK) -> None:
-        if self._calm < _PATIENCE:
-            self._calm += worth
-        if self._waiting:
-            self.moved()
-
-    def _idled(self, cost: int = _IDLENESS) -> None:
+    def idled(self, cost: int = _IDLENESS) -> None:
+        """A frame has done no work. Raises FrameError where that happens too often."""
         self._calm -= cost
         if self._calm < 0:
-            raise frames.FrameError(Code.ENHANCE_YOUR_CALM, "too many frames that do no work")
+            self.recover("too many frames that do no work")
+            self._calm = PATIENCE
+
+    def recover(self, message: str) -> None:
+        """Patience has run out; in a quiet connection it comes back with time. Raises FrameError."""
+        now = asyncio.get_running_loop().time()
+        if now - self._recovered < _RECOVERY:
+            raise frames.FrameError(Code.ENHANCE_YOUR_CALM, message)
+        self._recovered = now
+
+    def _known(self, number: int) -> None:
+        if number > self.last:
+            raise frames.FrameError(Code.PROTOCOL_ERROR, "a frame belongs to a stream that was not opened")
+
+    def _worked(self, worth: int = _WORK) -> None:
+        if self._calm < PATIENCE:
+            self._calm += worth
+        self.moved()

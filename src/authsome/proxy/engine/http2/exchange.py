@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from authsome.proxy.engine.http2.pool import Http2Pool
 
 _MOST_INTERIM = 32
+_MOST_DECODED = 32 << 20  # of an answer, waiting for the client
 _NO_WEBSOCKETS = Refusal(501, "bad_upstream_answer", "the server opens no WebSockets over HTTP/2", "use HTTP/1.1")
 
 
@@ -33,8 +34,8 @@ class Http2Exchange:
 
     __slots__ = (
         "_asked", "_begun", "_block", "_client", "_head", "_held", "_incoming", "_interims", "_kept", "_kept_size",
-        "_passage", "_pool", "_received", "_renewed", "_retried", "_server", "_started", "_trailers", "_waiting",
-        "dropped_trailers", "lending",
+        "_passage", "_pool", "_received", "_renewed", "_retried", "_server", "_started", "_substituted", "_trailers",
+        "_waiting", "begun", "dropped_trailers", "lending",
     )  # fmt: skip
 
     def __init__(
@@ -53,9 +54,11 @@ class Http2Exchange:
         # the body, while it may have to be sent again
         self._kept: list[bytes] | None = []
         self._kept_size = self._received = self._interims = 0
+        self._substituted: bytes | None = None
         self._trailers = b""
         self._passage: Passage | None = None
-        self._begun = self._renewed = self._retried = self._started = self._waiting = False
+        self.begun = False  # the client has got the head of the answer
+        self._renewed = self._retried = self._started = self._waiting = False
 
     # from the client's side
 
@@ -69,11 +72,13 @@ class Http2Exchange:
 
     def lent(self, block: bytes) -> None:
         """As `Borrower.lent`; also for a request that gets no credential."""
+        self.lending = None
         self._block = block
         self._dispatch()
 
     def not_lent(self, refusal: Refusal) -> None:
         """As `Borrower.not_lent`."""
+        self.lending = None
         self._fail(refusal)
 
     def client_data(self, data: bytes, *, end: bool) -> None:
@@ -90,17 +95,22 @@ class Http2Exchange:
             return
         if data:
             self._server.send(data)
+        else:
+            self._client.connection.replenish(self._client, self._server.queued)
         if end:
             self._server.finish()
 
     def client_trailers(self, fields: list[Field]) -> None:
         """The end of the request."""
+        if self._head.length is not None and self._received != self._head.length:
+            self._malformed()
+            return
         try:
             passed = trailers_of(fields, self.dropped_trailers, 400)
             if self._incoming.carries_placeholder(passed):
                 raise BadMessage("a trailer carries a placeholder", 403)
         except BadMessage as error:
-            self._fail(bad_request(str(error), error.status))
+            self._wrong(bad_request(str(error), error.status))
             return
         self._trailers = block_of([field[1:] for field in passed])
         if self._server is not None:
@@ -109,16 +119,19 @@ class Http2Exchange:
             self._dispatch()
 
     def abandon(self) -> None:
-        """The client wants no answer any more."""
-        if self.lending is not None:
-            self.lending.cancel()
+        """The client wants no answer any more, or gets none from the server."""
+        lending, self.lending = self.lending, None
+        if lending is not None:
+            lending.cancel()
         if self._waiting:
             self._waiting = False
             self._pool.leave(self._asked.origin, self)
+        self._asked.renew = None
         self._let_go(Code.CANCEL)
 
     def client_over(self) -> None:
         """The client's stream has ended; a server that does not read the rest of the request has a moment for it."""
+        self._asked.renew = None
         if self._server is not None and not self._server.is_over:
             asyncio.get_running_loop().call_later(self._incoming.limits.linger, self._let_go, Code.CANCEL)
 
@@ -142,6 +155,7 @@ class Http2Exchange:
                     server.send(data)
             if ended:
                 server.finish(self._trailers)
+            self._client.connection.replenish(self._client, server.queued)  # for what was padding alone
 
     def unconnected(self, refusal: Refusal) -> None:
         """As `Waiter.unconnected`."""
@@ -153,7 +167,7 @@ class Http2Exchange:
     def server_head(self, fields: list[Field], *, end: bool) -> None:
         """A response, an interim one, or the trailers."""
         try:
-            if self._begun:
+            if self.begun:
                 self._server_trailers(fields, end=end)
                 return
             head = response_of(fields)
@@ -166,13 +180,15 @@ class Http2Exchange:
 
     def server_data(self, data: bytes, *, end: bool) -> None:
         """A part of the response's body."""
-        if not self._begun:
+        if not self.begun:
             self._broken(BadMessage("the server's answer has no head", 502))
             return
         client = self._client
         if self._passage is not None:
             try:
                 data = self._passage.feed(data)
+                if self._passage.decodes and client.queued + len(data) > _MOST_DECODED:
+                    raise BadMessage("the server's answer grows out of all proportion when it is decoded", 502)
             except BadMessage as error:
                 self._broken(error)
                 return
@@ -188,19 +204,19 @@ class Http2Exchange:
     def server_reset(self, code: int) -> None:
         """The server has ended its stream."""
         client, self._server = self._client, None
-        if code == Code.REFUSED_STREAM and self._repeats(processed=False):
-            return
-        if client.tail is None:
-            client.reset(Code(code))
-        elif not client.peer_ended:
+        if client.tail is not None:
             client.end_early()  # the answer is complete, the rest of the request is not wanted
+        elif code != Code.REFUSED_STREAM or not self._repeats(processed=False):
+            client.reset(Code(code) or Code.INTERNAL_ERROR)  # what is cut off must not look whole
 
     def server_lost(self, *, processed: bool) -> None:
         """The connection is lost; `processed` is false where the server has not looked at the request."""
         self._server = None
-        if self._client.tail is not None or self._repeats(processed=processed):
-            return
-        if self._begun:
+        if self._client.tail is not None:
+            self._client.end_early()
+        elif self._repeats(processed=processed):
+            pass
+        elif self.begun:
             self._client.reset(Code.INTERNAL_ERROR)
         else:
             origin = self._asked.origin
@@ -219,6 +235,7 @@ class Http2Exchange:
                 self._fail(Refusal.of_decision(body))
                 return
             self._block, self._held = block_with_length(self._block, len(body)), [body]
+            self._substituted = body
         connection = self._pool.take(self._asked.origin)
         if connection is not None:
             self.connected(connection)
@@ -235,8 +252,8 @@ class Http2Exchange:
 
     def _asks_again(self) -> bool:
         """Whether this 401 is dropped: once, if the whole request was kept and another credential can be had."""
-        renew = self._asked.renew
-        if renew is None or self._renewed or not self._client.peer_ended or self._kept is None or not renew():
+        renew, whole = self._asked.renew, self._client.peer_ended or bool(self._head.protocol)
+        if renew is None or self._renewed or not whole or self._kept is None or not renew():
             return False
         self._renewed = True
         self._held, self._block = self._kept, None
@@ -246,15 +263,17 @@ class Http2Exchange:
     def _begin(self, head: StreamResponse, *, end: bool) -> None:
         fields, asked = head.fields, self._asked
         switched = bool(self._head.protocol) and head.status < 300
-        if (asked.needles or asked.hides_tokens) and not end and not switched:
+        bodiless = end or switched or asked.method == "HEAD"
+        if (asked.needles or asked.hides_tokens) and not bodiless:
             kind = TokenPassage if asked.hides_tokens else Passage
             self._passage = kind(asked.needles, coding=coding_of(fields))
-            if self._passage.decodes:
+            if self._passage.decodes and self._server is not None:
                 fields = [field for field in fields if field[0] not in CODED]
+                self._server.grows = False  # little may become much
         if head.status == 401 and asked.injected:
             fields = [*fields, (b"", b"x-authsome-error", b"refused_by_provider")]
-        self._begun = True
-        self._kept = None
+        self.begun = True
+        self._kept = asked.renew = None
         if asked.answered is not None:
             asked.answered(head.status)
         self._client.head(self._answer_block(head.status, fields), end=end)
@@ -296,27 +315,34 @@ class Http2Exchange:
 
     def _repeats(self, *, processed: bool) -> bool:
         """Send the request once more, where that is safe (RFC 9110 §9.2.2, RFC 9113 §8.7)."""
-        if self._begun or self._retried or self._kept is None or (processed and self._asked.method not in IDEMPOTENT):
+        if self.begun or self._retried or self._kept is None or (processed and self._asked.method not in IDEMPOTENT):
             return False
         self._retried = self._waiting = True
-        self._held = list(self._kept)
+        self._held = list(self._kept) if self._substituted is None else [self._substituted]
         self._pool.wait(self._asked.origin, self)
         return True
 
     def _malformed(self) -> None:
         """A body of another size than its head says (RFC 9113 §8.1.1)."""
-        self._fail(bad_request("the body is not as long as content-length says"))
+        self._wrong(bad_request("the body is not as long as content-length says"))
+
+    def _wrong(self, refusal: Refusal) -> None:
+        """The client is at fault; what that costs the server must not come too often. Raises FrameError."""
+        reached = self._server is not None
+        self._fail(refusal)
+        if reached:
+            self._incoming.cut_short()
 
     def _broken(self, error: BadMessage) -> None:
         self._let_go(Code.PROTOCOL_ERROR)
-        if self._begun:
+        if self.begun:
             self._client.reset(Code.INTERNAL_ERROR)
         else:
             self._fail(BAD_GATEWAY if error.status == 502 else bad_request(str(error), error.status))
 
     def _fail(self, refusal: Refusal) -> None:
-        self._let_go(Code.CANCEL)
-        if self._begun:
+        self.abandon()
+        if self.begun:
             self._client.reset(Code.CANCEL)
         else:
             self._incoming.refuse(self._client, refusal, head_only=self._asked.method == "HEAD")

@@ -4,7 +4,7 @@ import asyncio
 
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.gate import Gate, Head
-from authsome.proxy.engine.http2.connection import MOST_STREAMS, Http2Connection, Stream
+from authsome.proxy.engine.http2.connection import MOST_STREAMS, PATIENCE, Http2Connection, Stream
 from authsome.proxy.engine.http2.exchange import Http2Exchange
 from authsome.proxy.engine.http2.outgoing import Http2Outgoing
 from authsome.proxy.engine.refusals import Refusal, bad_request
@@ -19,12 +19,13 @@ from authsome.proxy.rules.stream import StreamRequest, request_of
 
 _CONTINUE = block_of([(b":status", b"100")])
 _SETTINGS = {Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS, Setting.MAX_HEADER_LIST_SIZE: LONGEST_HEAD}
+_REFUSED = 3  # what it costs to open too many streams
 
 
 class Http2Incoming(Http2Connection):
     """See the module. A request that is refused is answered on its stream; the others go on."""
 
-    __slots__ = ("_core", "_gate", "_member", "_preface", "_promised")
+    __slots__ = ("_core", "_cuts", "_gate", "_in_head", "_member", "_preface", "_promise", "_promised")
 
     def __init__(self, core: Core, member: Member, gate: Gate) -> None:
         super().__init__(core.limits)
@@ -32,6 +33,9 @@ class Http2Incoming(Http2Connection):
         self._member = member
         self._gate = gate
         self._preface = b""
+        self._in_head = True
+        self._cuts = PATIENCE  # how many requests may end before their answers
+        self._promise = _Promise(self)
         self._promised = False  # that WebSockets may be opened here
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -39,7 +43,7 @@ class Http2Incoming(Http2Connection):
         self._member.expire = self._expire
         self._member.within(self.limits.head_time)
         self.greet(_SETTINGS)
-        self._core.streams.wait(self._gate.origin, _Promise(self))  # a request is about to come
+        self._core.streams.wait(self._gate.origin, self._promise)  # a request is about to come
 
     def data_received(self, data: bytes) -> None:
         if len(self._preface) < len(PREFACE):
@@ -55,6 +59,7 @@ class Http2Incoming(Http2Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._core.streams.leave(self._gate.origin, self._promise)
         self._member.gone()
 
     # from the connection
@@ -68,15 +73,12 @@ class Http2Incoming(Http2Connection):
             if stream.exchange is not None:
                 stream.exchange.client_trailers(fields)
             return
-        if number <= self.last:
-            self.ignore(number)
-            return
         if number % 2 == 0:
             raise frames.FrameError(Code.PROTOCOL_ERROR, "a client opens streams of odd numbers")
         if len(self.streams) >= MOST_STREAMS:
             self.last = number
             self.write(frames.rst_stream(number, Code.REFUSED_STREAM))
-            self.ignore(number)
+            self.idled(_REFUSED)
             return
         stream = self.open_stream(number)
         stream.peer_ended = end
@@ -93,6 +95,8 @@ class Http2Incoming(Http2Connection):
     def take_reset(self, stream: Stream, code: int) -> None:
         """As `Http2Connection.take_reset`."""
         if stream.exchange is not None:
+            if not stream.exchange.begun:
+                self.cut_short()
             stream.exchange.abandon()
 
     def take_end(self) -> None:
@@ -103,18 +107,29 @@ class Http2Incoming(Http2Connection):
 
     def retired(self, stream: Stream) -> None:
         """As `Http2Connection.retired`."""
+        if not stream.is_reset and self._cuts < PATIENCE:
+            self._cuts += 1
         if stream.exchange is not None:
             stream.exchange.client_over()
+        if not self.streams:
+            self.moved()
 
     def moved(self) -> None:
         """As `Http2Connection.moved`."""
+        if self.is_amid_head:
+            if not self._in_head:
+                self._in_head = True
+                self._member.within(self.limits.head_time)
+            return
+        self._in_head = False
         rests = not self.streams or self.is_stalled
         self._member.within(self.limits.idle if rests else self.limits.silence)
 
     # to the exchanges
 
     def refuse(self, stream: Stream, refusal: Refusal, *, head_only: bool = False) -> None:
-        """Answer a request that goes nowhere, or got nowhere."""
+        """Answer a request that goes nowhere, or got nowhere; what the client still sends of it is not heard."""
+        stream.exchange = None
         self._gate.denied(refusal.error)
         fields, content = refusal.to_fields()
         stream.head(block_of(fields), end=head_only)
@@ -122,6 +137,13 @@ class Http2Incoming(Http2Connection):
             stream.send(content)
             stream.finish()
         stream.end_early()
+
+    def cut_short(self) -> None:
+        """A request ends before its answer, though the server may be at work. Raises FrameError (X49)."""
+        self._cuts -= 1
+        if self._cuts < 0:
+            self.recover("too many requests that are cut short")
+            self._cuts = PATIENCE
 
     def carries_placeholder(self, fields: list[Field]) -> bool:
         """Whether a placeholder stands in these trailers, where none is replaced (P3)."""
@@ -147,7 +169,7 @@ class Http2Incoming(Http2Connection):
         if refusal is not None:
             self.refuse(stream, refusal)
             return
-        length = 0 if stream.peer_ended else head.length
+        length = 0 if stream.peer_ended or websocket else head.length
         judged = gate.judge(
             Head(head.method, head.target, head.fields, head.text, length, websocket),
             lambda request, inject, held: block_outline(request, head, inject, held=held),
@@ -158,7 +180,7 @@ class Http2Incoming(Http2Connection):
         asked = gate.asked(judged)
         exchange = stream.exchange = Http2Exchange(self, stream, self._core.streams, asked, head)
         if judged.decision is None:
-            exchange.lent(plain_block(judged.request, head))
+            exchange.lent(plain_block(judged.request, head, searched=asked.hides_tokens))
         else:
             exchange.dropped_trailers = judged.decision.places.headers
             refusal = gate.lend(exchange, judged, asked)

@@ -57,6 +57,16 @@ class Http2Outgoing(Http2Connection):
         """The TLS session, to be resumed by the next connection to the same origin."""
         return self._transport.tls.session if isinstance(self._transport, TlsLayer) else None
 
+    @property
+    def heeded(self) -> int:
+        """As `Http2Connection.heeded`: a server opens none."""
+        return 0
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether the server takes no streams for the time being."""
+        return self._most == 0
+
     def close(self) -> None:
         self.give_up(Code.NO_ERROR)
 
@@ -66,6 +76,7 @@ class Http2Outgoing(Http2Connection):
         """Begin a request."""
         stream = self.open_stream(self.last + 2 if self.last else 1)
         stream.exchange = exchange
+        self._leg.deadline = min(self._leg.deadline, self._clock.now + _PATIENT)
         if stream.number > _LAST_NUMBER:
             self._drain()
         stream.head(block, end=end)
@@ -92,15 +103,15 @@ class Http2Outgoing(Http2Connection):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._heard()
-        if self.greeted and not self.ready.done():
+        if self.greeted and not self.ready.done() and not self.is_closing():
             self.ready.set_result(None)
 
     def take_head(self, number: int, fields: list[Field], *, end: bool) -> None:
         """As `Http2Connection.take_head`."""
         stream = self.streams.get(number)
         if stream is None:
-            self.ignore(number)
-        elif stream.exchange is not None:
+            raise frames.FrameError(Code.PROTOCOL_ERROR, "a server opens no streams")
+        if stream.exchange is not None:
             stream.exchange.server_head(fields, end=end)
 
     def take_data(self, stream: Stream, data: bytes, *, end: bool) -> None:
@@ -117,15 +128,17 @@ class Http2Outgoing(Http2Connection):
         """As `Http2Connection.take_goaway`: what the server has not looked at may be sent again."""
         self._drain()
         for stream in [stream for number, stream in self.streams.items() if number > last]:
-            stream.is_reset = True
+            exchange, stream.is_reset = stream.exchange, True
             self.retire(stream)
-            if stream.exchange is not None:
-                stream.exchange.server_lost(processed=False)
+            if exchange is not None:
+                exchange.server_lost(processed=False)
 
     def take_setting(self, name: int, value: int) -> None:
         """As `Http2Connection.take_setting`."""
         if name == Setting.MAX_CONCURRENT_STREAMS:
             self._most = min(value, MOST_STREAMS)
+            if self._pool is not None:
+                self._pool.has_room(self)
         elif name == Setting.ENABLE_CONNECT_PROTOCOL:
             self.takes_websockets = bool(value)
 

@@ -100,8 +100,7 @@ class Http2Pool:
         shelf.connections.remove(connection)
         if shelf.waiters:
             self._open(connection.origin, shelf)
-        elif not shelf.connections and not shelf.opening:
-            del self._shelves[connection.origin]
+        self._clear(connection.origin, shelf)
 
     async def close(self) -> None:
         """Close every connection, and open nothing more."""
@@ -114,8 +113,10 @@ class Http2Pool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _open(self, origin: Origin, shelf: _Shelf) -> None:
-        """One at a time: it has room for many."""
+        """One at a time: it has room for many. A server that takes no streams is not asked for more connections."""
         if self._closed or shelf.opening or len(shelf.connections) >= self._limits.upstream_connections:
+            return
+        if any(each.is_shut for each in shelf.connections):
             return
         shelf.opening = True
         task = asyncio.get_running_loop().create_task(self._dial(origin, shelf))
@@ -126,13 +127,12 @@ class Http2Pool:
         try:
             connection = await self._connect(origin)
         except CannotDial as error:
-            shelf.opening = False
-            shelf.disappoint(error.refusal)
+            self._failed(origin, shelf, error)
             return
         except BaseException as error:
             shelf.opening = False
             if isinstance(error, Exception):
-                shelf.disappoint(unreachable(origin, "something unforeseen happened").refusal)
+                self._failed(origin, shelf, unreachable(origin, "something unforeseen happened"))
             raise
         shelf.opening = False
         shelf.connections.append(connection)
@@ -141,6 +141,17 @@ class Http2Pool:
         if shelf.waiters:
             self._open(origin, shelf)
 
+    def _failed(self, origin: Origin, shelf: _Shelf, error: CannotDial) -> None:
+        """Those who wait go on doing so where another connection may get room."""
+        shelf.opening = False
+        if not shelf.connections:
+            shelf.disappoint(error.refusal)
+        self._clear(origin, shelf)
+
+    def _clear(self, origin: Origin, shelf: _Shelf) -> None:
+        if not (shelf.connections or shelf.opening or shelf.waiters):
+            self._shelves.pop(origin, None)
+
     async def _connect(self, origin: Origin) -> Http2Outgoing:
         sock = await self._dialler.connect(origin, Purpose.ROUTED)
         loop = asyncio.get_running_loop()
@@ -148,5 +159,7 @@ class Http2Pool:
         session = self._sessions.of(origin, loop.time())
         layer = TlsLayer(await self._context.get(), connection, server_name=origin.host, session=session)
         await loop.create_connection(lambda: layer, sock=sock)
-        await shake_hands(layer, connection.ready, origin, self._limits.handshake_time)
+        await shake_hands(layer, connection.ready, origin, self._limits.handshake_time, "HTTP/2")
+        if connection.is_closing():
+            raise unreachable(origin, "it closed the connection at once")
         return connection
