@@ -3,6 +3,8 @@
 import argparse
 import os
 import platform
+import signal
+import sys
 
 from bench import commands, proxying
 from bench.place import Place
@@ -26,6 +28,7 @@ def main() -> None:
     for part in asked.part:
         if part not in PARTS:
             parser.error(f"there is no part {part!r}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whatever was started is taken down again
     print(f"python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores,")
     print(f"load when it began: {os.getloadavg()[0]:.1f} (above 1 the figures are those of a busy machine)\n")
     with Place() as place:

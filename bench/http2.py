@@ -10,7 +10,7 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY = 0, 1, 3, 4, 6, 7
 _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
 _LARGEST_WINDOW = (1 << 31) - 1
-_OK = (0x88, 0x48, 0x08)  # :status 200 from the static table, or 200 spelt out
+_OK = (b"\x88", b"\x08\x03200", b"\x08\x82\x10\x01")  # :status 200 by its index, spelt out, spelt out by Huffman
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -86,8 +86,12 @@ class Asker(asyncio.Protocol):
 
 
 def _is_ok(block: bytes) -> bool:
-    """Whether a header block begins with status 200, after an update of the table's size perhaps."""
+    """Whether a header block begins with status 200, after updates of the table's size perhaps (RFC 7541 §6.3)."""
     at = 0
-    while at < len(block) and block[at] & 0xE0 == 0x20:
+    while block[at] & 0xE0 == 0x20:
+        more = block[at] == 0x3F
         at += 1
-    return at < len(block) and block[at] in _OK
+        while more:
+            more = block[at] >= 0x80
+            at += 1
+    return block.startswith(_OK, at)

@@ -14,14 +14,15 @@ class Row:
     holds: bool | None = None
 
 
-def table(title: str, rows: list[Row]) -> str:
-    """A Markdown table, its columns aligned."""
-    cells = [("what", "median", "ratio", "target", "holds")]
+def table(title: str, rows: list[Row], *, measured: str = "median", target: str = "target") -> str:
+    """A Markdown table, its columns aligned. A column in which nothing stands is left out."""
+    cells = [("what", measured, "ratio", target, "holds")]
     cells += [(r.what, r.measured, r.ratio, r.target, _word(r.holds)) for r in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(5)]
+    used = [i for i in range(5) if any(line[i] for line in cells[1:])]
+    widths = [max(len(line[i]) for line in cells) for i in used]
 
     def line(values: tuple[str, ...]) -> str:
-        first, *rest = values
+        first, *rest = (values[i] for i in used)
         others = (value.rjust(width) for value, width in zip(rest, widths[1:], strict=True))
         return "| " + " | ".join([first.ljust(widths[0]), *others]) + " |"
 

@@ -9,7 +9,6 @@ import pwd
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,6 +87,7 @@ cache_log {directory}/cache.log
 cache_store_log none
 pid_filename {directory}/squid.pid
 coredump_dir {directory}
+pinger_enable off
 shutdown_lifetime 0 seconds
 """
 
@@ -203,14 +203,6 @@ def mitmproxy(directory: Path, upstream_ca: Path, hosts: list[str]) -> Rival:
     return rival
 
 
-def install() -> None:
-    """Makes mitmproxy's environment from the lock beside this file."""
-    subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-    lock = Path(__file__).with_name("requirements-rivals.txt")
-    pip = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--require-hashes", "-r", str(lock)], check=True)
-
-
 def _find(program: str, package: str) -> str:
     found = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found is None:
@@ -244,7 +236,3 @@ def _authority(directory: Path) -> None:
     (directory / "ca.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
     (directory / "ca.key").touch(mode=0o600)
     (directory / "ca.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-
-if __name__ == "__main__":
-    install()

@@ -1,5 +1,6 @@
 """HTTP/2 for either side of the world, by an implementation that is not ours."""
 
+import socket
 import ssl
 import struct
 import threading
@@ -40,6 +41,7 @@ class Exchanged:
     trailers: Fields = field(default_factory=list)
     ended: bool = False
     reset: int | None = None
+    peer: "Peer | None" = None
 
     @property
     def body(self) -> bytes:
@@ -230,6 +232,11 @@ class Server:
         self.asked: list[Exchanged] = []
         world.upstream.raw = self._serve
 
+    def answer(self, stream: Exchanged) -> None:
+        """Late, where `early` gave none."""
+        assert stream.peer is not None
+        self.handler(stream.peer, stream)
+
     def _serve(self, wire: Wire) -> None:
         peer = Peer(wire, client=False, settings=self.settings)
         self.peers.append(peer)
@@ -240,6 +247,7 @@ class Server:
 
     def _on_event(self, peer: Peer, stream: Exchanged, event: object) -> None:
         if isinstance(event, RequestReceived):
+            stream.peer = peer
             self.asked.append(stream)
         if self.early is not None:
             self.early(peer, stream, event)
@@ -359,6 +367,7 @@ def open_http2(world: World, *, token: str | None = None, protocols: tuple[str, 
     """TLS through the proxy, with these protocols offered."""
     wire, answer = world.connect(token=token)
     assert answer.status == 200, answer
+    wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     context = world.client_context()
     context.set_alpn_protocols(list(protocols))
     context.sslsocket_class = SharedTls

@@ -252,7 +252,7 @@ def test_the_stream_beyond_a_hundred_is_refused_and_the_others_are_answered(worl
     assert wire.frames[-1].stream == 201
     assert eventually(lambda: len(server.asked) == 100)
     for stream in server.asked:
-        server.handler(server.peers[-1], stream)
+        server.answer(stream)
     ended = 0
     while ended < 100:
         ended += bool(wire.until(DATA).flags & END_STREAM)

@@ -1,5 +1,6 @@
 """The client leg: what a program sends to the proxy itself, authenticated by its run's token (P4)."""
 
+import asyncio
 import hashlib
 
 from authsome.model.authority import Authority, BadAuthority
@@ -8,10 +9,9 @@ from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.dial import Origin
 from authsome.proxy.engine.exchange import Exchange
 from authsome.proxy.engine.incoming import Incoming
-from authsome.proxy.engine.intercept import Interception
+from authsome.proxy.engine.intercept import begin_interception
 from authsome.proxy.engine.refusals import UNAUTHENTICATED, Refusal, bad_request, host_mismatch
 from authsome.proxy.engine.runs import LiveRun
-from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.engine.tunnel import ESTABLISHED, TunnelEnd
 from authsome.proxy.rules.decide import Deny, Intercept, Request, decide_connect, decide_plain
 from authsome.proxy.rules.framing import RequestFraming
@@ -22,11 +22,20 @@ from authsome.proxy.rules.target import BadTarget, parse_absolute, parse_authori
 
 
 class ClientLeg(Incoming):
-    """One accepted connection. It becomes a tunnel or an interception, or forwards clear text."""
+    """One accepted connection. It becomes a tunnel or an interception, or forwards clear text.
 
-    def __init__(self, core: Core) -> None:
+    On a socket that only one run can reach, `own` is that run, and no token is asked for.
+    """
+
+    def __init__(self, core: Core, own: LiveRun | None = None) -> None:
         super().__init__(core, None)
+        self._own = own
         self._host = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._own is not None:
+            self.member.join(self._own)
 
     def refused(self, refusal: Refusal) -> None:
         """As `Incoming.refused`."""
@@ -49,6 +58,8 @@ class ClientLeg(Incoming):
 
     def _authenticate(self, head: RequestHead) -> LiveRun | None:
         """The run whose token the request carries. A connection serves the first run that it was for."""
+        if self._own is not None:
+            return self._own
         given = [value for name, _, value in head.fields if name == b"proxy-authorization"]
         if len(given) != 1:
             return None
@@ -76,23 +87,8 @@ class ClientLeg(Incoming):
             _, early = self.release()
             TunnelEnd(self.core, self.member, live, authority).begin(early)
             return None
-        try:
-            context = self.core.trust.context_for(live.run, authority.host)
-        except LookupError:
-            return Refusal(503, "no_authority", "authsome has no valid interception certificate", "authsome doctor")
-        self.core.pool.warm(Origin(authority.host, authority.port))
         transport, early = self.release()
-        member = self.member
-        inside = Interception(self.core, member, live, authority)
-        layer = TlsLayer(context, inside)
-        transport.write(ESTABLISHED)
-        transport.set_protocol(layer)
-        member.expire = member.transport.abort
-        member.within(self.limits.handshake_time)
-        layer.connection_made(transport)
-        if early:
-            layer.data_received(early)
-        return None
+        return begin_interception(self.core, self.member, live, authority, transport, ESTABLISHED, early)
 
     def _forward(self, live: LiveRun, head: RequestHead, framing: RequestFraming) -> Exchange | Refusal:
         """Clear text to a host without a provider (X09, X10)."""
@@ -116,7 +112,7 @@ class ClientLeg(Incoming):
         decision = decide_plain(self.core.house.table(), live.terms, request)
         if isinstance(decision, Deny):
             return Refusal.of_decision(decision)
-        origin = Origin(authority.host, authority.port, secure=False)
+        origin = Origin(authority.host, authority.port, secure=False, isolated=live.terms.isolated)
         asked = Asked(origin=origin, method=head.method)
         exchange = Exchange(self, self.core.pool, asked, framing, http11=head.http11)
         exchange.lent(plain_head(request, framing, host_field(authority, 80)))

@@ -32,11 +32,15 @@ class CannotDial(Exception):
 
 
 class Origin(NamedTuple):
-    """Where upstream connections go. `secure` is false for clear text, which never carries a credential."""
+    """Where upstream connections go. `secure` is false for clear text, which never carries a credential.
+
+    `isolated` connections are for a run to which this machine is out of reach.
+    """
 
     host: str
     port: int
     secure: bool = True
+    isolated: bool = False
 
     def __str__(self) -> str:
         return str(Authority(self.host, self.port))
@@ -83,7 +87,7 @@ class Dialler:
             why = refuse_address(origin.host, origin.port, purpose, self.own_ports)
         if why:
             raise _refused(origin, why)
-        if purpose is Purpose.CLEAR:
+        if purpose.is_clear:
             return None
         try:
             return self.egress.hop_to(origin.host, origin.port)

@@ -5,6 +5,7 @@ from typing import cast
 
 from authsome.model.authority import Authority
 from authsome.proxy.engine.core import Core
+from authsome.proxy.engine.dial import Origin
 from authsome.proxy.engine.exchange import Exchange
 from authsome.proxy.engine.gate import Gate, Head
 from authsome.proxy.engine.http2.incoming import Http2Incoming
@@ -15,6 +16,28 @@ from authsome.proxy.engine.tls import NotTls, TlsLayer
 from authsome.proxy.rules.framing import RequestFraming
 from authsome.proxy.rules.head import RequestHead
 from authsome.proxy.rules.inject import outline, plain_head
+
+
+def begin_interception(
+    core: Core, member: Member, live: LiveRun, authority: Authority, transport: asyncio.Transport,
+    greeting: bytes = b"", early: bytes = b"",
+) -> Refusal | None:  # fmt: skip
+    """Take a client's connection to a routed host over. `early` is what the client sent before our greeting."""
+    try:
+        context = core.trust.context_for(live.run, authority.host)
+    except LookupError:
+        return Refusal(503, "no_authority", "authsome has no valid interception certificate", "authsome doctor")
+    core.pool.warm(Origin(authority.host, authority.port))
+    layer = TlsLayer(context, Interception(core, member, live, authority))
+    if greeting:
+        transport.write(greeting)
+    transport.set_protocol(layer)
+    member.expire = member.transport.abort
+    member.within(core.limits.handshake_time)
+    layer.connection_made(transport)
+    if early:
+        layer.data_received(early)
+    return None
 
 
 class Interception(asyncio.Protocol):

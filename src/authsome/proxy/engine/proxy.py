@@ -11,6 +11,7 @@ from authsome.proxy.engine.dial import Dialler, upstream_context
 from authsome.proxy.engine.http2.pool import Http2Pool
 from authsome.proxy.engine.ports import House, ProxySettings
 from authsome.proxy.engine.runs import Runs
+from authsome.proxy.engine.transparent import Sockets, serve_isolated
 from authsome.proxy.engine.trust import Trust
 from authsome.proxy.engine.upstream import Pool
 
@@ -58,6 +59,13 @@ class Proxy:
     def begin_run(self, run: Run) -> None:
         """Enter a run at its start: its hosts are those of this moment, even if it connects only later."""
         self._runs.begin(run, self._house.table())
+
+    async def serve_isolated(self, run: Run, sockets: Sockets, hosts: frozenset[str]) -> None:
+        """Serve the sockets that an isolated run has handed out; `hosts` are those that it may reach beside its own."""
+        assert self._core is not None
+        live = self._runs.begin(run, self._house.table())
+        live.isolate(hosts)
+        await serve_isolated(self._core, live, sockets)
 
     def end_run(self, run_id: str) -> None:
         """Close the run's connections and tunnels at once. The house no longer knows its token by now."""

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
 
 from authsome.model.run import Run
 from authsome.proxy.engine.clock import Clock, Leg
@@ -12,15 +14,23 @@ _REMEMBERED = 1024
 
 
 class LiveRun:
-    """One run. Its terms hold the route table it began with, because its hosts stay intercepted to its end."""
+    """One run. Its terms hold the route table it began with, because its hosts stay intercepted to its end.
 
-    __slots__ = ("members", "requests", "run", "terms")
+    `listeners` close the sockets of its own, where it is isolated.
+    """
+
+    __slots__ = ("listeners", "members", "requests", "run", "terms")
 
     def __init__(self, run: Run, table: RouteTable) -> None:
         self.run = run
         self.terms = Terms(run.only, run.choices, table)
         self.members: set[Member] = set()
+        self.listeners: list[Callable[[], object]] = []
         self.requests = 0
+
+    def isolate(self, hosts: frozenset[str]) -> None:
+        """From here on it reaches these hosts, and those of what is lent to it."""
+        self.terms = replace(self.terms, hosts=hosts)
 
 
 class Member(Leg):
@@ -74,6 +84,8 @@ class Runs:
         self._ended[run_id] = live.requests
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
+        for close in live.listeners:
+            close()
         for member in list(live.members):
             member.transport.abort()
 

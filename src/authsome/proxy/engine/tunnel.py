@@ -17,12 +17,18 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class TunnelEnd(ClientEnd):
-    """The client's end of a tunnel: first it dials, then it looks at the server name, then it only relays."""
+    """The client's end of a tunnel: first it dials, then it looks at the server name, then it only relays.
 
-    __slots__ = ("_authority", "_core", "_hello", "_live", "_server", "_task", "_tcp")
+    It is `announced` to a client that asked for it by CONNECT.
+    """
 
-    def __init__(self, core: Core, member: Member, live: LiveRun, authority: Authority) -> None:
+    __slots__ = ("_announced", "_authority", "_core", "_hello", "_live", "_server", "_task", "_tcp")
+
+    def __init__(
+        self, core: Core, member: Member, live: LiveRun, authority: Authority, *, announced: bool = True
+    ) -> None:
         super().__init__(member, core.limits.silence)
+        self._announced = announced
         self._core = core
         self._live = live
         self._authority = authority
@@ -44,7 +50,8 @@ class TunnelEnd(ClientEnd):
     async def _dial(self) -> None:
         origin = Origin(self._authority.host, self._authority.port, secure=False)
         try:
-            sock = await self._core.dialler.connect(origin, Purpose.TUNNEL)
+            purpose = Purpose.ISOLATED_TUNNEL if self._live.terms.isolated else Purpose.TUNNEL
+            sock = await self._core.dialler.connect(origin, purpose)
             await self._join(sock)
         except CannotDial as error:
             self._refuse(error.refusal)
@@ -59,7 +66,8 @@ class TunnelEnd(ClientEnd):
             return
         self._server.transport = transport
         transport.set_write_buffer_limits(high=self._core.limits.buffer)
-        self._tcp.write(ESTABLISHED)
+        if self._announced:
+            self._tcp.write(ESTABLISHED)
         self.member.within(self._silence)
         self._server.link(self)
         self.link(self._server)
@@ -95,11 +103,16 @@ class TunnelEnd(ClientEnd):
     def _is_routed_elsewhere(self, name: str) -> bool:
         with contextlib.suppress(BadAuthority):
             host = normal_host(name)
+            if self._live.terms.isolated:
+                return host != self._authority.host  # one allowed host is no way to another that shares its servers
             claims = self._core.house.table().claims(host) or self._live.terms.began.claims(host)
             return bool(claims) and host != self._authority.host
         return True
 
     def _refuse(self, refusal: Refusal) -> None:
         self._core.denied(self._live, self._authority.host, refusal.error)
-        self._tcp.write(refusal.to_bytes(head_only=False, close=True))
-        self._tcp.close()
+        if self._announced:
+            self._tcp.write(refusal.to_bytes(head_only=False, close=True))
+            self._tcp.close()
+        else:
+            self._tcp.abort()

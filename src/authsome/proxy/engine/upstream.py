@@ -164,7 +164,8 @@ class Pool:
         self._offer(connection, shelf)
 
     async def _connect(self, origin: Origin) -> Outgoing:
-        purpose = Purpose.ROUTED if origin.secure else Purpose.CLEAR
+        clear = Purpose.ISOLATED_CLEAR if origin.isolated else Purpose.CLEAR
+        purpose = Purpose.ROUTED if origin.secure else clear
         sock = await self._dialler.connect(origin, purpose)
         loop = asyncio.get_running_loop()
         connection = Outgoing(origin, sock.fileno(), self._limits)

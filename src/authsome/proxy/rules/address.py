@@ -10,11 +10,21 @@ _METADATA = "it is a cloud's metadata service"
 
 
 class Purpose(Enum):
-    """What a connection is for: to carry a credential, to be relayed without a look at it, or for clear text."""
+    """What a connection is for: to carry a credential, to be relayed without a look at it, or for clear text.
+
+    The last two also where an isolated run asks, to which this machine is out of reach.
+    """
 
     ROUTED = "routed"
     TUNNEL = "tunnel"
     CLEAR = "clear"
+    ISOLATED_TUNNEL = "isolated tunnel"
+    ISOLATED_CLEAR = "isolated clear"
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is for clear text."""
+        return self in (Purpose.CLEAR, Purpose.ISOLATED_CLEAR)
 
 
 def refuse_name(host: str) -> str:
@@ -34,7 +44,7 @@ def refuse_address(text: str, port: int, purpose: Purpose, own_ports: frozenset[
             return "it is a link-local address"
         case AddressKind.NOWHERE:
             return "it is not the address of one host"
-        case AddressKind.LOOPBACK if purpose is Purpose.ROUTED:
+        case AddressKind.LOOPBACK if purpose not in (Purpose.TUNNEL, Purpose.CLEAR):
             return "it is this machine"
         case AddressKind.LOOPBACK:
             return "it is authsome itself" if port in own_ports else ""

@@ -58,11 +58,21 @@ INTERCEPT, TUNNEL = Intercept(), Tunnel()
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a run was promised: only these providers (None: all), these connections, the table it began with."""
+    """What a run was promised: only these providers (None: all), these connections, the table it began with.
+
+    `hosts` is there for an isolated run, which reaches nothing but the hosts of what is lent to it and these; each
+    is a host, or `*.` and a domain for every host below it.
+    """
 
     only: frozenset[str] | None = None
     choices: Mapping[str, str] = field(default_factory=dict)
     began: RouteTable = field(default_factory=RouteTable)
+    hosts: frozenset[str] | None = None
+
+    @property
+    def isolated(self) -> bool:
+        """Whether the run has no other way out."""
+        return self.hosts is not None
 
 
 class Request(NamedTuple):
@@ -77,6 +87,8 @@ class Request(NamedTuple):
 
 def decide_connect(table: RouteTable, terms: Terms, authority: Authority) -> Intercept | Tunnel | Deny:
     """What to do with a CONNECT. A host that was routed when the run began stays intercepted to its end."""
+    if not may_reach(table, terms, authority.host):
+        return _not_reached(authority.host)
     claims = table.claims(authority.host) + terms.began.claims(authority.host)
     if not claims:
         return TUNNEL
@@ -94,6 +106,8 @@ def decide_connect(table: RouteTable, terms: Terms, authority: Authority) -> Int
 def decide_plain(table: RouteTable, terms: Terms, request: Request) -> Tunnel | Deny:
     """What to do with a request in clear text, which never carries a credential (P1, X09)."""
     host = request.authority.host
+    if not may_reach(table, terms, host):
+        return _not_reached(host)
     claims = table.claims(host) or terms.began.claims(host)
     if claims:
         return Deny(
@@ -103,6 +117,26 @@ def decide_plain(table: RouteTable, terms: Terms, request: Request) -> Tunnel | 
             f"use https://{host}",
         )
     return _untouched(known_placeholders(table, terms), request)
+
+
+def may_reach(table: RouteTable, terms: Terms, host: str) -> bool:
+    """Whether a run may have anything to do with a host at all."""
+    if terms.hosts is None or host in terms.hosts:
+        return True
+    claims = table.claims(host) + terms.began.claims(host)
+    if any(terms.only is None or claim.lendable.provider in terms.only for claim in claims):
+        return True
+    labels = host.split(".")
+    return any("*." + ".".join(labels[at:]) in terms.hosts for at in range(1, len(labels)))
+
+
+def _not_reached(host: str) -> Deny:
+    return Deny(
+        403,
+        "host_not_allowed",
+        f"{host} is not among the hosts that this isolated run may reach",
+        f"the owner starts it with --allow-host {host}",
+    )
 
 
 def decide(table: RouteTable, terms: Terms, request: Request) -> Decision:

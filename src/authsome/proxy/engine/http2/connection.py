@@ -506,7 +506,7 @@ class Http2Connection(asyncio.Protocol):
         self.retire(stream)
 
     def _take_settings(self, frame: Frame) -> None:
-        self.idled()
+        self.idled(_IDLENESS + (len(frame.payload) >> 6))
         if frame.flags & frames.ACK:
             if frame.payload:
                 raise frames.FrameError(Code.FRAME_SIZE_ERROR, "an acknowledgement holds something")
