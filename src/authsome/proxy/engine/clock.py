@@ -22,6 +22,11 @@ class Clock:
         self._legs: set[Leg] = set()
         self._timer: asyncio.TimerHandle | None = None
 
+    def part(self, leg: Leg) -> None:
+        """No longer, for good: what it would have called is let go, or the two would keep each other."""
+        self._legs.discard(leg)
+        leg.expire = _nothing
+
     def watch(self, leg: Leg) -> None:
         """Look at the leg's deadline from now on."""
         if self._timer is None:

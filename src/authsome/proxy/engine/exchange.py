@@ -131,7 +131,7 @@ class Exchange:
 
     def abandon(self) -> None:
         """The client is gone, or sends nonsense."""
-        self._stop_timer()
+        self._let_go()
         if self.lending is not None:
             self.lending.cancel()
         if self._waiting:
@@ -200,6 +200,7 @@ class Exchange:
             raise BadMessage("the server changed the protocol without being asked", 502)
         connection, self._connection = self._connection, None
         self._note(101)
+        self._let_go()
         self._incoming.answer(self._plain_head(head) + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         join(self._incoming, connection, rest)
 
@@ -259,7 +260,8 @@ class Exchange:
 
     def ended(self) -> None:
         """As `Asker.ended`."""
-        self._connection = self._asked.renew = None
+        self._connection = None
+        self._let_go()
         self._incoming.finished(self.keep)
 
     def broken(self, error: Exception | None) -> None:
@@ -267,6 +269,7 @@ class Exchange:
         connection, self._connection = self._connection, None
         self._stop_timer()
         if self._begun:
+            self._let_go()
             self._incoming.cut()
             return
         replay, self._replay = self._replay, None
@@ -274,7 +277,7 @@ class Exchange:
             self._retried = True
             self._head, self._held = replay[0], replay[1:]
             self._waiting = True
-            self._pool.wait(self._asked.origin, self)
+            self._pool.wait(self._asked.origin, self, fresh=True)
             return
         if isinstance(error, BadMessage):
             self._fail(BAD_GATEWAY)
@@ -314,8 +317,13 @@ class Exchange:
         if sum(map(len, self._replay)) > REPLAYABLE:
             self._replay = None
 
-    def _fail(self, refusal: Refusal) -> None:
+    def _let_go(self) -> None:
+        """It is over: nothing calls back any more, or the exchange and what it was asked would keep each other."""
         self._stop_timer()
+        self._asked.renew = None
+
+    def _fail(self, refusal: Refusal) -> None:
+        self._let_go()
         self._incoming.fail(refusal)
 
     def _note(self, status: int) -> None:

@@ -57,7 +57,7 @@ class Member(Leg):
 
     def gone(self) -> None:
         """The connection is lost."""
-        self._clock.forget(self)
+        self._clock.part(self)
         if self.live is not None:
             self.live.members.discard(self)
 

@@ -216,4 +216,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     def _end(self, error: Exception | None) -> None:
         if not self._lost:
             self._lost = True
-            self._above.connection_lost(error)
+            above, self._above = self._above, _NOBODY  # or the two would keep each other
+            above.connection_lost(error)
+
+
+_NOBODY = asyncio.Protocol()

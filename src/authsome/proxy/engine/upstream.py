@@ -35,9 +35,17 @@ class _Shelf:
 
     def __init__(self) -> None:
         self.idle: list[Outgoing] = []
-        self.waiters: deque[Waiter] = deque()
+        self.waiters: deque[tuple[Waiter, bool]] = deque()  # and whether only a new connection will do
         self.opening = 0
         self.open = 0
+
+    def next_for(self, connection: Outgoing) -> Waiter | None:
+        """Who has waited longest for a connection like this one."""
+        for at, (waiter, fresh) in enumerate(self.waiters):
+            if not (fresh and connection.is_used):
+                del self.waiters[at]
+                return waiter
+        return None
 
 
 class Pool:
@@ -67,20 +75,21 @@ class Pool:
                 return connection
         return None
 
-    def wait(self, origin: Origin, waiter: Waiter) -> None:
-        """A connection as soon as one is opened or given back."""
+    def wait(self, origin: Origin, waiter: Waiter, *, fresh: bool = False) -> None:
+        """A connection as soon as one is opened or given back; a `fresh` one has never been used."""
         shelf = self._shelf(origin)
         if len(shelf.waiters) >= MOST_WAITING:
             waiter.unconnected(too_busy(str(origin)))
             return
-        shelf.waiters.append(waiter)
+        fresh = fresh and shelf.open + shelf.opening < self._limits.upstream_connections
+        shelf.waiters.append((waiter, fresh))
         self._open_more(origin, shelf)
 
     def leave(self, origin: Origin, waiter: Waiter) -> None:
         """Wait no longer."""
         shelf = self._shelves.get(origin)
-        if shelf is not None and waiter in shelf.waiters:
-            shelf.waiters.remove(waiter)
+        if shelf is not None:
+            shelf.waiters = deque(each for each in shelf.waiters if each[0] is not waiter)
 
     def warm(self, origin: Origin) -> None:
         """Open a connection if there is none to spare: a request is about to come."""
@@ -97,8 +106,9 @@ class Pool:
         self._offer(connection, shelf)
 
     def _offer(self, connection: Outgoing, shelf: _Shelf) -> None:
-        if shelf.waiters:
-            shelf.waiters.popleft().connected(connection)
+        waiter = shelf.next_for(connection)
+        if waiter is not None:
+            waiter.connected(connection)
         elif self._closed or len(shelf.idle) >= self._limits.upstream_kept:
             connection.close()
         else:
@@ -108,7 +118,7 @@ class Pool:
 
     def gone(self, connection: Outgoing) -> None:
         """A connection that is lost."""
-        self._clock.forget(connection.leg)
+        self._clock.part(connection.leg)
         shelf = self._shelf(connection.origin)
         shelf.open -= 1
         if connection in shelf.idle:
@@ -151,12 +161,12 @@ class Pool:
         except CannotDial as error:
             shelf.opening -= 1
             if shelf.waiters:
-                shelf.waiters.popleft().unconnected(error.refusal)
+                shelf.waiters.popleft()[0].unconnected(error.refusal)
             return
         except BaseException as error:
             shelf.opening -= 1
             if isinstance(error, Exception) and shelf.waiters:
-                shelf.waiters.popleft().unconnected(unreachable(origin, "something unforeseen happened").refusal)
+                shelf.waiters.popleft()[0].unconnected(unreachable(origin, "something unforeseen happened").refusal)
             raise
         shelf.opening -= 1
         shelf.open += 1
