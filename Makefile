@@ -44,6 +44,7 @@ check: $(DEV) ## lint, formatting, types, import rules
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy $(PARTS) tests/conftest.py
+	$(BIN)/mypy $(SWEEP) bench
 	$(BIN)/lint-imports
 
 coverage: $(DEV) ## every branch of the proxy's rules, by their own tests alone
