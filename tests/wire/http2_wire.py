@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import hpack
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import H2Connection
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
@@ -24,7 +24,7 @@ from h2.events import (
     StreamReset,
     TrailersReceived,
 )
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 from wire_world import TIMEOUT, Closed, SharedTls, Wire, World
 
 Fields = list[tuple[bytes, bytes]]
@@ -80,8 +80,9 @@ class Peer:
         self.on_event: Callable[[Exchanged, object], None] | None = None
         self._lock = threading.RLock()
         if settings:
-            self.h2.update_settings(settings) if self.h2.state_machine.state is not ConnectionState.IDLE else None
-            self.h2.local_settings.update(settings)
+            values = {int(code): value for code, value in (dict(self.h2.local_settings) | settings).items()}
+            self.h2.local_settings = Settings(client=client, initial_values=values)
+            self.h2.decoder.max_allowed_table_size = self.h2.local_settings.header_table_size
         self.h2.initiate_connection()
         self.flush()
 
@@ -363,15 +364,22 @@ def raw_server(world: World, serve: Callable[[Raw], None], settings: bytes = b""
     world.upstream.raw = run
 
 
-def open_http2(world: World, *, token: str | None = None, protocols: tuple[str, ...] = ("h2",)) -> Wire:
+def open_http2(
+    world: World,
+    *,
+    token: str | None = None,
+    protocols: tuple[str, ...] = ("h2",),
+    name: str | None = "api.mock.test",
+) -> Wire:
     """TLS through the proxy, with these protocols offered."""
     wire, answer = world.connect(token=token)
     assert answer.status == 200, answer
     wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     context = world.client_context()
     context.set_alpn_protocols(list(protocols))
+    context.check_hostname = name is not None
     context.sslsocket_class = SharedTls
-    return Wire(context.wrap_socket(wire.sock, server_hostname="api.mock.test", suppress_ragged_eofs=False))
+    return Wire(context.wrap_socket(wire.sock, server_hostname=name, suppress_ragged_eofs=False))
 
 
 def chosen(wire: Wire) -> str | None:

@@ -62,10 +62,12 @@ class Stream:
             self.tail, self.we_ended = b"", True
             self.ended()
 
-    def send(self, data: bytes) -> None:
-        """Send a part of the body, as soon as there is a window for it."""
+    def send(self, data: bytes, *, end: bool = False) -> None:
+        """Send a part of the body, or its rest, as soon as there is a window for it."""
         if self.we_ended or self.is_reset:
             return
+        if end:
+            self.tail = b""
         size = len(data)
         if size <= LARGEST_FRAME:
             self.queue.append(data)
@@ -275,6 +277,8 @@ class Http2Connection(asyncio.Protocol):
         if not self._lost:
             self._lost = True
             self.take_end()
+            for stream in self.streams.values():
+                stream.exchange = stream.source = None
             self.streams.clear()
             self._waiting.clear()
 

@@ -94,11 +94,11 @@ class Http2Exchange:
             self._hold(data, end=end)
             return
         if data:
-            self._server.send(data)
+            self._server.send(data, end=end)
+        elif end:
+            self._server.finish()
         else:
             self._client.connection.replenish(self._client, self._server.queued)
-        if end:
-            self._server.finish()
 
     def client_trailers(self, fields: list[Field]) -> None:
         """The end of the request."""
@@ -195,11 +195,11 @@ class Http2Exchange:
             if end:
                 data += self._passage.finish()
         if data:
-            client.send(data)
+            client.send(data, end=end)
+        elif end:
+            client.finish()
         elif self._server is not None:
             self._server.connection.replenish(self._server, client.queued)
-        if end:
-            client.finish()
 
     def server_reset(self, code: int) -> None:
         """The server has ended its stream."""

@@ -25,7 +25,7 @@ _REFUSED = 3  # what it costs to open too many streams
 class Http2Incoming(Http2Connection):
     """See the module. A request that is refused is answered on its stream; the others go on."""
 
-    __slots__ = ("_core", "_cuts", "_gate", "_in_head", "_member", "_preface", "_promise", "_promised")
+    __slots__ = ("_core", "_cuts", "_gate", "_in_head", "_member", "_preface", "_promised")
 
     def __init__(self, core: Core, member: Member, gate: Gate) -> None:
         super().__init__(core.limits)
@@ -35,7 +35,6 @@ class Http2Incoming(Http2Connection):
         self._preface = b""
         self._in_head = True
         self._cuts = PATIENCE  # how many requests may end before their answers
-        self._promise = _Promise(self)
         self._promised = False  # that WebSockets may be opened here
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -43,7 +42,7 @@ class Http2Incoming(Http2Connection):
         self._member.expire = self._expire
         self._member.within(self.limits.head_time)
         self.greet(_SETTINGS)
-        self._core.streams.wait(self._gate.origin, self._promise)  # a request is about to come
+        self._core.streams.wait(self._gate.origin, self)  # a request is about to come
 
     def data_received(self, data: bytes) -> None:
         if len(self._preface) < len(PREFACE):
@@ -59,8 +58,19 @@ class Http2Incoming(Http2Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._core.streams.leave(self._gate.origin, self._promise)
+        self._core.streams.leave(self._gate.origin, self)
         self._member.gone()
+
+    # from the pool, to learn what the client may be promised
+
+    def connected(self, connection: Http2Outgoing) -> None:
+        """As `Waiter.connected`."""
+        if connection.takes_websockets and not self._promised:
+            self._promised = True
+            self.write(frames.settings({Setting.ENABLE_CONNECT_PROTOCOL: 1}))
+
+    def unconnected(self, refusal: Refusal) -> None:
+        """As `Waiter.unconnected`: the first request will be told."""
 
     # from the connection
 
@@ -134,8 +144,7 @@ class Http2Incoming(Http2Connection):
         fields, content = refusal.to_fields()
         stream.head(block_of(fields), end=head_only)
         if not head_only:
-            stream.send(content)
-            stream.finish()
+            stream.send(content, end=True)
         stream.end_early()
 
     def cut_short(self) -> None:
@@ -152,12 +161,6 @@ class Http2Incoming(Http2Connection):
             return False
         known = known_placeholders(self._core.house.table(), live.terms)
         return any(known.count(name + b":" + value) for _, name, value in fields)
-
-    def promise_websockets(self) -> None:
-        """The server takes extended CONNECT, so the client may use it (RFC 8441 §3)."""
-        if not self._promised:
-            self._promised = True
-            self.write(frames.settings({Setting.ENABLE_CONNECT_PROTOCOL: 1}))
 
     def _open(self, stream: Stream, head: StreamRequest) -> None:
         gate = self._gate
@@ -193,20 +196,3 @@ class Http2Incoming(Http2Connection):
 
     def _expire(self) -> None:
         self.give_up(Code.ENHANCE_YOUR_CALM if self.is_stalled else Code.NO_ERROR)
-
-
-class _Promise:
-    """Waits for a connection to the server, to learn what the client may be promised."""
-
-    __slots__ = ("_incoming",)
-
-    def __init__(self, incoming: Http2Incoming) -> None:
-        self._incoming = incoming
-
-    def connected(self, connection: Http2Outgoing) -> None:
-        """As `Waiter.connected`."""
-        if connection.takes_websockets:
-            self._incoming.promise_websockets()
-
-    def unconnected(self, refusal: Refusal) -> None:
-        """As `Waiter.unconnected`: the first request will be told."""

@@ -96,8 +96,9 @@ class Http2Outgoing(Http2Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ready.done():
             self.ready.set_exception(exc or ConnectionError("the connection was closed"))
-        self.ready.exception()  # retrieved, should nobody wait any more
-        self._clock.forget(self._leg)
+        if not self.ready.cancelled():
+            self.ready.exception()  # retrieved, should nobody wait any more
+        self._clock.part(self._leg)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
