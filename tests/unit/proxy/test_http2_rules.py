@@ -270,6 +270,7 @@ def test_a_usual_request_is_understood() -> None:
     assert head.text.startswith(b":method: GET\r\n:scheme: https\r\n")
     opened = request_of(request(method="CONNECT", protocol="websocket"))
     assert opened.protocol == "websocket"
+    assert request_of(request(method="CONNECT", scheme=None, path=None)).protocol == ""  # refused for its method
     assert request_of(request(("host", "b.test"), authority=None)).host == "b.test"
     assert request_of(request(("host", "A.test"))).host == "A.test"
 
