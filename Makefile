@@ -15,7 +15,6 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 NODE := $(PARTS)/node_modules/.installed
 SWEEP := tests/compatibility
-RELEASE := $(VENV)-release
 RIVALS := bench/.rivals
 RELEASE := .venv-release
 CLIENTS := $(SWEEP)/.venv/.installed $(SWEEP)/node_modules/.installed
@@ -50,6 +49,9 @@ check: $(DEV) ## lint, formatting, types, import rules
 coverage: $(DEV) ## every branch of the proxy's rules, by their own tests alone
 	@$(BIN)/coverage run -m pytest tests/unit/proxy
 	@$(BIN)/coverage report
+
+attacks: $(DEV) ## try hostile code in plain and isolated runs, write the table of docs/threat-model.md
+	@WRITE_ATTACKS=1 $(BIN)/pytest tests/e2e/test_attacks.py
 
 compatibility: $(DEV) $(CLIENTS) ## try real client libraries, write docs/compatibility.md; ARGS="openai curl" tries two
 	@PYTHONPATH=tests $(BIN)/python -m compatibility $(ARGS)
@@ -142,4 +144,4 @@ chromium:
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium …" && apt-get -qq update \
 	&& DEBIAN_FRONTEND=noninteractive apt-get -qqy install --no-install-recommends chromium libnss3-tools >/dev/null; } || true
 
-.PHONY: help demo test check coverage compatibility bench rivals soak wheel sbom audit format clean lock chromium
+.PHONY: help demo test check coverage attacks compatibility bench rivals soak wheel sbom audit format clean lock chromium

@@ -1,7 +1,8 @@
 """A mark that every process of a run inherits, even one that left its process tree and cleaned its environment.
 
-It is a hard resource limit with a pattern in its low bits (Linux: POSIX message queues, of which a run loses some KiB).
-Without privileges a hard limit can be lowered but never raised; lowering it to another value takes knowing this.
+It is a lowered hard resource limit (Linux: POSIX message queues, of which a run loses some KiB), with a pattern in its
+low bits. Without privileges a hard limit can be lowered further but never raised, so whoever has less than the daemon
+may have come from a run.
 """
 
 import resource
@@ -23,14 +24,17 @@ def put_on() -> None:
 
 
 def is_on(pid: int | str = "self") -> bool:
-    """Whether a process carries it."""
+    """Whether a process carries it, or has less than this one."""
     try:
         with open(f"/proc/{pid}/limits", encoding="ascii", errors="replace") as file:
             lines = file.read().splitlines()
     except OSError:
         return False
     hard = next((line[47:68].strip() for line in lines if line.startswith("Max msgqueue size")), "")
-    return hard.isdigit() and _is_ours(int(hard))
+    if not hard.isdigit():
+        return False
+    _, own = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
+    return _is_ours(int(hard)) or int(hard) < own or own == resource.RLIM_INFINITY
 
 
 def _is_ours(most: int) -> bool:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from authsome.errors import UsageError
 
 DEFAULT_PORT = 7998
+MOST_WORKERS = 64
 _PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
 
@@ -18,6 +19,7 @@ class Settings(NamedTuple):
 
     `reveal` maps a provider, or `*`, to allow, ask or deny: whether its credentials are handed out in clear.
     `upstream_proxy` is a URL, with credentials perhaps; `upstream_proxy_setting` is what it was set by.
+    `workers` is the number of processes that the proxy runs in; one is the daemon itself.
     """
 
     home: str
@@ -33,6 +35,7 @@ class Settings(NamedTuple):
     upstream_proxy_setting: str = "upstream_proxy"
     no_proxy: tuple[str, ...] = ()
     reveal: dict[str, str] = {}  # noqa: RUF012
+    workers: int = 1
 
     def __repr__(self) -> str:
         return f"Settings(home={self.home!r})"  # there are secrets among the others
@@ -45,6 +48,11 @@ class Settings(NamedTuple):
     def socket_path(self) -> str:
         """The Unix socket on which the daemon serves the owner."""
         return self.path("run", "daemon.sock")
+
+    @property
+    def handover_path(self) -> str:
+        """The Unix socket on which isolated runs hand out the sockets of their own network."""
+        return self.path("run", "handover.sock")
 
     @property
     def origin(self) -> str:
@@ -92,7 +100,21 @@ def read_settings() -> Settings:
         upstream_proxy_setting=setting,
         no_proxy=_no_proxy(env, config),
         reveal=_reveal(config.get("reveal", {})),
+        workers=check_workers(config.get("workers", 1), "config.toml: workers"),
     )
+
+
+def check_workers(value: object, name: str) -> int:
+    """A number of workers, from where `name` says. Raises UsageError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_WORKERS:
+        raise UsageError(f"{name}: expected a number from 1 to {MOST_WORKERS}, got {value!r}")
+    return value
+
+
+def bare_environment(home: str) -> dict[str, str]:
+    """For a process of ours that is told its settings otherwise: none of them, and so no secret, but the home."""
+    kept = {n: v for n, v in os.environ.items() if not n.startswith("AUTHSOME_") and n not in _PROXIES}
+    return kept | {"AUTHSOME_HOME": home}
 
 
 def _read_config(path: str) -> dict[str, object]:
@@ -106,7 +128,7 @@ def _read_config(path: str) -> dict[str, object]:
 
     known = {
         "host", "port", "proxy_port", "root_key_file", "database_url", "ca_file", "resolve", "upstream_proxy",
-        "no_proxy", "reveal",
+        "no_proxy", "reveal", "workers",
     }  # fmt: skip
     with file:
         try:

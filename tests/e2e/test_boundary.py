@@ -13,7 +13,8 @@ KEY = "sk-proj-{}"
 # Leaves the session and the tree, forgets the environment, and calls as anybody would.
 DESERTER = """
 import os, subprocess, sys, time
-program, home, port, out, wait, text = sys.argv[1:]
+program, home, port, out, wait, text, *rest = sys.argv[1:]
+lowered = rest[0] if rest else ""
 clean = {"PATH": os.environ["PATH"], "AUTHSOME_HOME": home, "AUTHSOME_PORT": port, "HOME": "/"}
 if wait != "deserted":
     if os.fork():
@@ -23,7 +24,10 @@ if wait != "deserted":
     os.setsid()
     if os.fork():
         os._exit(0)
-    os.execve(sys.executable, [sys.executable, "-c", text, program, home, port, out, "deserted", text], clean)
+    os.execve(sys.executable, [sys.executable, "-c", text, program, home, port, out, "deserted", text, wait], clean)
+if lowered == "limit-lowered":
+    import resource
+    resource.setrlimit(resource.RLIMIT_MSGQUEUE, (4096, 4096))
 time.sleep(0.5)
 asked = subprocess.run([program, "export", "openai"], env=clean, capture_output=True, text=True, stdin=-3)
 with open(out + ".part", "w") as file:
@@ -32,7 +36,7 @@ os.rename(out + ".part", out)
 """
 
 
-@pytest.mark.parametrize("wait", ["root-lives", "root-is-gone"])
+@pytest.mark.parametrize("wait", ["root-lives", "root-is-gone", "limit-lowered"])
 def test_a_deserter_is_recognised(cli: Cli, canary: Canary, tmp_path: Path, wait: str) -> None:
     cli("login", "openai", "--stdin", stdin=KEY.format(canary.secret)).ok()
     program, out = cli.argv("x")[0], tmp_path / "out"

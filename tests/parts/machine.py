@@ -56,7 +56,18 @@ def unshare() -> list[str]:
     return ["unshare", *user, "--net", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child", "--"]
 
 
-_CHECKS = {"node": _missing_node, "chromium": _missing_chromium, "namespaces": _missing_namespaces}
+def _missing_isolation() -> str:
+    spaces = ["--user", "--map-root-user", "--net", "--mount", "--pid", "--mount-proc", "--fork"]
+    tried = subprocess.run(["unshare", *spaces, "true"], check=False, capture_output=True, text=True)
+    return "" if tried.returncode == 0 else f"no user namespaces: {tried.stderr.strip()}"
+
+
+_CHECKS = {
+    "node": _missing_node,
+    "chromium": _missing_chromium,
+    "namespaces": _missing_namespaces,
+    "isolation": _missing_isolation,
+}
 
 
 @functools.cache

@@ -196,7 +196,7 @@ def test_a_connection_is_chosen_by_suffix_header_and_default(world: World) -> No
     assert refusal(peer.get((BEARER[0], f"{BEARER[1]}:work"), ("x-authsome-connection", "default")))[0] == 400
 
 
-def test_two_runs_share_a_connection_and_never_a_credential(world: World) -> None:
+def test_two_runs_share_neither_a_connection_nor_a_credential(world: World) -> None:
     def echo(peer: Peer, stream: Exchanged) -> None:
         peer.head(stream.number, 200, ("x-for", stream.one(b"x-for").decode()))
         threading.Timer(0.01 * (stream.number % 7), lambda: peer.send(stream.number, stream.body, end=True)).start()
@@ -214,10 +214,32 @@ def test_two_runs_share_a_connection_and_never_a_credential(world: World) -> Non
     for peer, number, body in asked:
         assert peer.answer(number).body == body
         assert peer.streams[number].one(b"x-for") == body[-1:]
-    assert len({id(stream.peer) for stream in server.asked}) == 1
+    assert len({id(stream.peer) for stream in server.asked}) == 2  # what one does to its own cannot hurt the other
     for stream in server.asked:
         suffix = b"-work" if stream.one(b"x-for") == b"1" else b""
         assert stream.one(b"authorization") == b"Bearer " + world.secret.encode() + suffix
+
+
+def test_names_of_fields_and_trailers_do_not_bring_the_credential_back(world: World) -> None:  # P6
+    def echo(peer: Peer, stream: Exchanged) -> None:
+        secret = stream.one(b"authorization").removeprefix(b"Bearer ").decode()
+        peer.head(stream.number, 200, (f"x-{secret}", "1"))
+        peer.send(stream.number, b"hello")
+        peer.trailers(stream.number, (f"x-{secret}", "1"))
+
+    Server(world, echo)
+    answer = client(world).get()
+    told = b"".join(name for name, _ in [*answer.fields, *answer.trailers])
+    assert world.secret.encode() not in told
+
+
+def test_an_answer_to_head_has_no_body_that_could_bring_it_back(world: World) -> None:  # P6
+    def echo(peer: Peer, stream: Exchanged) -> None:
+        peer.head(stream.number, 200)
+        peer.send(stream.number, stream.one(b"authorization"), end=True)
+
+    Server(world, echo)
+    assert not client(world).get(method="HEAD").parts
 
 
 JSON = ("content-type", "application/json")

@@ -128,6 +128,22 @@ def test_a_placeholder_for_another_connection_in_a_body_is_refused(world: World,
     assert wire.ask(get("/")).status == 200  # the connection goes on
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"token": "\\u0061uthsome-proxy-managed", "channel": "C0", "text": "%s"}',
+        '{"text": "%s", "text": "x", "token": "authsome-proxy\\u002dmanaged"}',
+        '{"a": {"token": "%s"}, "token": "authsome-proxy\\u002dmanaged"}',
+        '{"token": "%s", "token": "authsome-proxy\\u002dmanaged"}',
+    ],
+)
+def test_a_credential_does_not_go_into_another_field_than_was_found(world: World, body: str) -> None:  # P3
+    world.lend(lendable("mock", injections=BODY))
+    answer = world.open().ask(post((body % PLACEHOLDER).encode()))
+    assert (answer.status, answer.one("x-authsome-error")) == (403, "placeholder_refused")
+    assert not world.upstream.requests
+
+
 def test_a_body_that_waits_to_be_asked_for_is_asked_for_at_once(world: World) -> None:  # X42
     world.lend(lendable("mock", injections=BODY))
     wire = world.open()
@@ -225,6 +241,23 @@ def test_tokens_are_covered_over_http2(world: World) -> None:
     world.lend(lendable("mock", token_url="https://api.mock.test/oauth/token"))
     got = client(world).get(path="/oauth/token")
     assert len(got.body) == len(TOKENS) and b"new-token" not in got.body
+
+
+@pytest.mark.parametrize("path", ["/oauth/token/", "/oauth//token", "/OAuth/Token", "/oauth/token;x=1"])
+def test_a_token_endpoint_is_recognised_in_every_spelling(world: World, path: str) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(TOKENS)
+    world.lend(lendable("mock", token_url="https://api.mock.test/oauth/token"))
+    world.upstream.handler = lambda wire, _: wire.send(head + TOKENS)
+    assert b"new-token" not in world.open().ask(get(path)).body
+
+
+def test_a_token_endpoint_that_answers_in_xml_is_not_passed_on(world: World) -> None:
+    body = b"<OAuth><access_token>a-new-token-of-the-server</access_token></OAuth>"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n" % len(body)
+    world.lend(lendable("mock", token_url="https://api.mock.test/oauth/token"))
+    world.upstream.handler = lambda wire, _: wire.send(head + body)
+    answer = world.open().ask(get("/oauth/token"))
+    assert answer.status == 502 and b"new-token" not in answer.body
 
 
 @pytest.mark.parametrize("switch", ["provider", "run"])

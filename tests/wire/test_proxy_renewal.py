@@ -51,6 +51,22 @@ def test_a_second_refusal_is_passed_on(world: World) -> None:
     assert world.house.renewals == 1 and len(world.upstream.requests) == 2
 
 
+def test_the_credential_before_a_renewal_does_not_come_back_either(world: World) -> None:  # P6
+    refused: list[str] = []
+
+    def echo(wire: Wire, request: Message) -> None:
+        if not refused:
+            refused.append(request.one("authorization"))
+            wire.send(UNAUTHORIZED)
+        else:
+            wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(refused[0]) + refused[0].encode())
+
+    world.upstream.handler = echo
+    world.house.renewed = NEW
+    answer = world.open().ask(get("/"))
+    assert answer.status == 200 and world.secret.encode() not in answer.body
+
+
 def test_what_cannot_be_renewed_is_passed_on_with_a_word(world: World) -> None:
     world.upstream.handler = lambda wire, _: wire.send(UNAUTHORIZED)
     answer = world.open().ask(get("/"))

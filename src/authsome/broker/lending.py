@@ -4,11 +4,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from authsome.broker.converse import converse
 from authsome.broker.fetch import Fetcher
+from authsome.broker.offer import Offer
 from authsome.broker.record import Recorder
 from authsome.broker.store import Store
 from authsome.catalog.catalog import Catalog, Entry
@@ -53,7 +54,12 @@ class _Held:
 
 
 class Lender:
-    """The one place that holds credentials in memory. A changed connection replaces the route table whole."""
+    """The one place that decides on credentials. A changed connection replaces the route table whole.
+
+    `on_change` is called after each change of the table or of what is offered.
+    """
+
+    on_change: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, store: Store, catalog: Catalog, fetch: Fetcher, recorder: Recorder) -> None:
         self._store = store
@@ -113,6 +119,20 @@ class Lender:
             _lendable(held.connection, entries.get(held.connection.provider), now) for held in self._held.values()
         )
         self._table = RouteTable(tuple(entry for entry in lendable if entry is not None))
+        self.on_change()
+
+    def offers(self) -> dict[Key, Offer]:
+        """What can be lent without asking here, for processes that lend too."""
+        return {k: self._offer(k, held) for k, held in self._held.items() if not held.connection.needs_login}
+
+    def _offer(self, key: Key, held: _Held) -> Offer:
+        credential = held.connection.credential
+        until = None if held.deadline is None else held.deadline - held.margin
+        return Offer(
+            credential.value,
+            fresh_until=0.0 if held.refused else until,
+            renewable_from=self._renewals.get(key, 0.0) if credential.refresh_token is not None else None,
+        )
 
     def lend_now(self, provider: str, connection: str) -> Secret | None:
         """A fresh value without waiting, or None where `lend` has to be asked."""
@@ -138,17 +158,11 @@ class Lender:
         return value
 
     def can_renew(self, provider: str, connection: str, refused: Secret) -> bool:
-        """Whether another credential than one that the API answered 401 to can be had: there already, or by a refresh.
-
-        An API that refuses fresh tokens too must not cause a refresh for each request.
-        """
+        """See `Offer.can_replace`. An API that refuses fresh tokens too must not cause a refresh for each request."""
         held = self._held.get((provider, connection))
         if held is None or held.connection.needs_login:
             return False
-        credential = held.connection.credential
-        if credential.value != refused:
-            return credential.value is not None
-        return credential.refresh_token is not None and self._renewals.get((provider, connection), 0) < time.monotonic()
+        return self._offer((provider, connection), held).can_replace(refused)
 
     async def renew(self, provider: str, connection: str, refused: Secret) -> Secret:
         """A credential in place of a refused one (O27). Raises NeedsLogin, CredentialMissing, Unreachable."""
@@ -157,10 +171,12 @@ class Lender:
         if held.connection.credential.value == refused:
             self._renewals[key] = time.monotonic() + BETWEEN_RENEWALS
             held.refused = True
+            self.on_change()
             try:
                 await self._refreshed(key, held)
             finally:
                 held.refused = False
+                self.on_change()
         value = self._need(key).connection.credential.value
         if value is None or value == refused:
             raise NeedsLogin(f"{provider} refuses the credential of {held.connection}", _login_hint(held.connection))
@@ -228,6 +244,7 @@ class Lender:
         except VaultError as error:  # the old pair is dead at the server: the new one must not be lost (O25)
             log.error("the refreshed credential of %s is not stored yet: %s", held.connection, error.message)
             self._held[key] = _hold(fresh)
+            self.on_change()
             self._unsaved[key] = asyncio.get_running_loop().create_task(self._keep_trying(fresh))
         self._recorder.record(Refreshed(at=time.time(), provider=key[0], connection=key[1]))
 

@@ -31,6 +31,10 @@ class Given:
         assert isinstance(value, int)
         return value
 
+    def number_or_none(self, name: str) -> int | None:
+        """The value of a numeric option that has none where it was left out."""
+        return None if self.values[name] is None else self.number(name)
+
     def many(self, name: str) -> tuple[str, ...]:
         """The values of an option or argument that may be repeated, in their order."""
         value = self.values[name]

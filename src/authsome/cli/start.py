@@ -16,8 +16,8 @@ READY_SECONDS = 10.0
 _TURN_SECONDS = 20.0
 
 
-def start_daemon(home: str) -> bool:
-    """Returns once the daemon of a home answers; False if it already did.
+def start_daemon(home: str, workers: int | None = None) -> bool:
+    """Returns once the daemon of a home answers; False if it already did. `workers` goes before what is configured.
 
     Raises DaemonUnavailable, or the error with which the daemon refused to start.
     """
@@ -34,7 +34,7 @@ def start_daemon(home: str) -> bool:
         if there is not None:
             there.close()
             return False
-        _await_ready(_launch(home), home)
+        _await_ready(_launch(home, [] if workers is None else ["--workers", str(workers)]), home)
         return True
     finally:
         os.close(lock)
@@ -89,7 +89,7 @@ def _take_turn(lock: int) -> None:
             time.sleep(0.02)
 
 
-def _launch(home: str) -> int:
+def _launch(home: str, options: list[str]) -> int:
     """Start the process and return the descriptor on which it says that it is ready."""
     log = _open(os.path.join(home, "logs", "daemon.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     ready, tell = os.pipe()
@@ -97,14 +97,14 @@ def _launch(home: str) -> int:
     sys.stderr.flush()
     between = os.fork()
     if between == 0:
-        _become_daemon(home, log, tell)
+        _become_daemon(home, log, tell, options)
     os.close(log)
     os.close(tell)
     os.waitpid(between, 0)
     return ready
 
 
-def _become_daemon(home: str, log: int, tell: int) -> NoReturn:
+def _become_daemon(home: str, log: int, tell: int, options: list[str]) -> NoReturn:
     # Twice forked, so that it is no child of the command that `run` turns this process into.
     try:
         os.setsid()
@@ -119,7 +119,7 @@ def _become_daemon(home: str, log: int, tell: int) -> NoReturn:
         os.closerange(3, tell)
         os.closerange(tell + 1, min(os.sysconf("SC_OPEN_MAX"), 65536))
         os.set_inheritable(tell, True)
-        command = [sys.executable, "-P", "-m", "authsome.daemon", "--ready-fd", str(tell)]
+        command = [sys.executable, "-P", "-m", "authsome.daemon", *options, "--ready-fd", str(tell)]
         # A relative path was resolved where the person stands; the daemon stands in its home.
         os.execve(sys.executable, command, {**os.environ, "AUTHSOME_HOME": home})  # noqa: S606
     finally:

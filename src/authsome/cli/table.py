@@ -8,7 +8,7 @@ FLAG, TEXT, MANY, NUMBER = "flag", "text", "many", "number"
 
 
 class Option:
-    """`flags` as they are typed. The value is a bool, text or None, a tuple of texts, or a number, by `kind`."""
+    """`flags` as they are typed. The value is a bool, text or None, a tuple of texts, a number or None, by `kind`."""
 
     __slots__ = ("choices", "default", "flags", "help", "kind", "metavar", "name")
 
@@ -117,6 +117,7 @@ _SET_DEFAULT = Command(
     "authsome set-default notion_dcr work",
     _PROVIDER, Argument("connection"),
 )  # fmt: skip
+_WORKERS = Option("--workers", "How many processes serve the runs.", NUMBER, metavar="N")
 _LINES = Option("-n --lines", "How many of the newest.", NUMBER, metavar="N", default=50)
 _FOLLOW = Option("-f --follow", "Go on with what comes.")
 
@@ -151,7 +152,10 @@ COMMANDS = (
         Option("--only", "Lend the credentials of these providers alone.", TEXT, metavar="A,B"),
         Option("--env-file", "Read variables for the command from a file.", MANY, metavar="FILE"),
         Option("--no-scrub", "Leave credentials in what servers answer."),
-        Option("--isolate", "Confine the command (not available yet: refused)."),
+        Option("--isolate", "Confine the command: no files of yours but the project's, no way out but the proxy."),
+        Option("--allow-read", "With --isolate: let it read what is hidden otherwise.", MANY, metavar="PATH"),
+        Option("--allow-write", "With --isolate: let it write there too.", MANY, metavar="PATH"),
+        Option("--allow-host", "With --isolate: let it reach this host, or *.domain.", MANY, metavar="HOST"),
         rest=True,
     ),
     Command(
@@ -176,9 +180,13 @@ COMMANDS = (
         Argument("shell", choices=_SHELLS),
     ),
     Command("daemon serve", "daemon_serve", "Serve in the foreground.", "authsome daemon serve"),
-    Command("daemon start", "daemon_start", "Start the daemon if it is not running.", "authsome daemon start"),
+    Command(
+        "daemon start", "daemon_start", "Start the daemon if it is not running.", "authsome daemon start", _WORKERS,
+    ),
     Command("daemon stop", "daemon_stop", "Stop the daemon.", "authsome daemon stop"),
-    Command("daemon restart", "daemon_restart", "Stop the daemon and start it again.", "authsome daemon restart"),
+    Command(
+        "daemon restart", "daemon_restart", "Stop the daemon and start it again.", "authsome daemon restart", _WORKERS,
+    ),
     Command("daemon status", "daemon_status", "Tell whether the daemon runs.", "authsome daemon status"),
     Command("daemon logs", "daemon_logs", "Show the daemon's log file.", "authsome daemon logs -f", _LINES, _FOLLOW),
     _LIST.spelled("provider list"),

@@ -53,6 +53,15 @@ class Approvals:
         self._policy = policy
         self._asked: dict[str, Asked] = {}
 
+    @property
+    def policy(self) -> Mapping[str, str]:
+        """What the owner has said."""
+        return self._policy
+
+    def may_ask(self, provider: str) -> bool:
+        """Whether handing out takes a question first."""
+        return (self._policy.get(provider) or self._policy.get(ANY)) == "ask"
+
     def check(self, pid: int, provider: str, connection: str, what: str, approval: str | None) -> None:
         """Whether this process may have this. Raises NotAllowed, or ApprovalNeeded with the question's id."""
         policy = self._policy.get(provider) or self._policy.get(ANY) or "allow"
@@ -82,9 +91,13 @@ class Approvals:
             raise NotAllowed(f"the owner did not approve that {what} of {provider}/{connection} is shown")
 
     def waiting(self) -> list[Asked]:
-        """The questions without an answer, oldest first."""
+        """The questions without an answer whose asker still waits, oldest first."""
         now = time.monotonic()
-        return [each for each in self._asked.values() if each.granted is None and each.until > now]
+        return [
+            each
+            for each in self._asked.values()
+            if each.granted is None and each.until > now and processes.started(each.pid) == each.process_started
+        ]
 
     def answer(self, pid: int, question: str, *, granted: bool) -> Asked:
         """The owner's yes or no. Raises UsageError where nothing waits, NotAllowed for who may not answer."""

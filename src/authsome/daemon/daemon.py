@@ -7,11 +7,10 @@ import signal
 import socket
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from authsome.broker.broker import Broker
-from authsome.broker.egress import Egress
 from authsome.broker.fetch import Fetcher
 from authsome.broker.record import Recorder
 from authsome.broker.store import Store
@@ -20,12 +19,14 @@ from authsome.daemon.api.app import owner_app
 from authsome.daemon.approvals import Approvals
 from authsome.daemon.authority import open_trust
 from authsome.daemon.guard import BodyLimit, Guard
+from authsome.daemon.handover import Handover
 from authsome.daemon.house import House, Ports
 from authsome.daemon.pages import browser_app
 from authsome.daemon.ports import bind
 from authsome.daemon.runs import Runs
 from authsome.daemon.serve import BoundedProtocol, Door, OwnerProtocol
 from authsome.daemon.sessions import Sessions
+from authsome.daemon.workers import Workers
 from authsome.errors import DaemonUnavailable
 from authsome.proxy.engine.ports import ProxySettings
 from authsome.proxy.engine.proxy import Proxy
@@ -67,6 +68,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
     owner = Door(BodyLimit(owner_app(house)), OwnerProtocol)
     await pages.open(page_socket)
     await owner.open(_owner_socket(settings.socket_path))
+    house.handover.open(_owner_socket(settings.handover_path, socket.SOCK_SEQPACKET))
     log.info("serving %s", settings.home)
     ready()
     await house.stopping.wait()
@@ -77,29 +79,23 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
 async def _compose(settings: Settings, store: Store) -> House:
     catalog = Catalog(Path(settings.path("providers")))
     recorder = Recorder(store)
-    egress = Egress.of(settings)
-    if egress.fault:
-        log.warning("%s", egress.fault)
-    fetch = Fetcher(settings.ca_files, settings.resolve, egress)
+    outward = ProxySettings.of(settings)
+    if outward.egress.fault:
+        log.warning("%s", outward.egress.fault)
+    fetch = Fetcher(settings.ca_files, settings.resolve, outward.egress)
     broker = Broker(store, catalog, fetch, recorder, redirect_uri=settings.redirect_uri)
     await broker.lender.load()
     runs = Runs(Path(settings.path("run")), store, recorder)
-    trust = await open_trust(store)
-    proxy = Proxy(
-        Ports(broker, runs, recorder),
-        trust,
-        ProxySettings(
-            ca_files=settings.ca_files,
-            resolve=settings.resolve,
-            own_ports=frozenset({settings.port}),
-            egress=egress,
-        ),
-    )
+    workers = Workers(settings, broker.lender, runs, recorder)
+    trust = await open_trust(store, workers.adopt)
+    proxy = Proxy(Ports(broker, runs, recorder), trust, outward)
+    handover = Handover(runs.of_token, lambda run, handed: proxy.serve_isolated(run, handed.sockets, handed.hosts))
 
-    def end_run(run_id: str) -> int:
-        served = proxy.requests_of(run_id)
+    def end_run(run_id: str) -> Awaitable[int]:
+        served = workers.end_run(run_id)
         proxy.end_run(run_id)
-        return served
+        handover.ended(run_id)
+        return _plus(proxy.requests_of(run_id), served)
 
     runs.on_end = end_run
     await runs.take_over()
@@ -113,33 +109,48 @@ async def _compose(settings: Settings, store: Store) -> House:
         approvals=Approvals(settings.reveal),
         sessions=Sessions(broker, fetch, settings.redirect_uri),
         runs=runs,
+        handover=handover,
         trust=trust,
         proxy=proxy,
-        proxy_port=await _start_proxy(proxy, settings, store),
+        workers=workers,
+        proxy_port=await _start_proxy(proxy, workers, settings, store),
         started_at=time.time(),
         stopping=asyncio.Event(),
     )
 
 
-async def _start_proxy(proxy: Proxy, settings: Settings, store: Store) -> int:
+async def _plus(here: int, elsewhere: Awaitable[int]) -> int:
+    return here + await elsewhere
+
+
+async def _start_proxy(proxy: Proxy, workers: Workers, settings: Settings, store: Store) -> int:
+    """In this process, or in those of the workers."""
+    if settings.workers == 1:
+        return await _listen(proxy.start, settings, store)
+    port = await _listen(workers.start, settings, store)
+    proxy.prepare(port)
+    return port
+
+
+async def _listen(start: Callable[[int], Awaitable[int]], settings: Settings, store: Store) -> int:
     """On the port that was asked for, else on the one used last: runs that outlive a restart know it."""
     if settings.proxy_port:
-        return await proxy.start(settings.proxy_port)
+        return await start(settings.proxy_port)
     last = await store(lambda vault: vault.setting(PROXY_PORT))
     try:
-        port = await proxy.start(int(last or 0))
+        port = await start(int(last or 0))
     except OSError:
-        port = await proxy.start(0)
+        port = await start(0)
     if str(port) == last:
         return port
     await store(lambda vault: vault.keep_setting(PROXY_PORT, str(port)))
     return port
 
 
-def _owner_socket(path: str) -> socket.socket:
+def _owner_socket(path: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """The Unix socket; one that is left over is ours to remove, for the lock is ours."""
     _take_down(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, kind)
     before = os.umask(0o177)
     try:
         sock.bind(path)
@@ -159,11 +170,14 @@ def _take_down(path: str) -> None:
 async def _close(house: House, doors: list[Door]) -> None:
     """In the order in which things depend on each other; within a few seconds, nothing lost (V30)."""
     _take_down(house.settings.socket_path)
+    _take_down(house.settings.handover_path)
+    house.handover.close()
     await house.sessions.stop()
     for door in doors:
         await door.close(GRACE)
     await house.broker.lender.settle(GRACE)
     await house.runs.stop()
     await house.proxy.stop()
+    await house.workers.stop(GRACE)
     await house.recorder.flush()
     await asyncio.to_thread(house.store.close)

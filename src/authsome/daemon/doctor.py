@@ -39,7 +39,7 @@ async def examine(house: House) -> list[Check]:
         *_catalog(house),
         *_connections(house),
         Check("pages", True, f"{house.settings.origin} serves the login pages"),
-        Check("proxy", True, f"listening on 127.0.0.1:{house.proxy_port}"),
+        _proxy(house),
         *_egress(house),
         _roots(),
         _watching(),
@@ -101,6 +101,16 @@ def _connection(connection: Connection, entry: Entry | None) -> Check:
                 name, None, f"the login was for {before}; its file now says {after}", "log in again to change it"
             )
     return Check(name, True, status.value)
+
+
+def _proxy(house: House) -> Check:
+    where, wanted = f"listening on 127.0.0.1:{house.proxy_port}", house.settings.workers
+    if wanted == 1:
+        return Check("proxy", True, where)
+    there = house.workers.pids
+    if len(there) < wanted:
+        return Check("proxy", None, f"{where}; {len(there)} of {wanted} workers serve", "see: authsome daemon logs")
+    return Check("proxy", True, f"{where}; {wanted} workers serve (processes {', '.join(map(str, there))})")
 
 
 def _egress(house: House) -> list[Check]:

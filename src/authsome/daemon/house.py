@@ -9,8 +9,10 @@ from authsome.broker.record import Recorder
 from authsome.broker.store import Store
 from authsome.catalog.catalog import Catalog
 from authsome.daemon.approvals import Approvals
+from authsome.daemon.handover import Handover
 from authsome.daemon.runs import Runs
 from authsome.daemon.sessions import Sessions
+from authsome.daemon.workers import Workers
 from authsome.model.event import Event
 from authsome.model.run import Run
 from authsome.model.secret import Secret
@@ -22,7 +24,10 @@ from authsome.settings import Settings
 
 @dataclass(slots=True, kw_only=True)
 class House:
-    """The fields are the whole state of a daemon. Times are seconds since the epoch."""
+    """The fields are the whole state of a daemon. Times are seconds since the epoch.
+
+    Where there are `workers`, `proxy` listens nowhere and serves the runs that handed their sockets over.
+    """
 
     settings: Settings
     store: Store
@@ -33,8 +38,10 @@ class House:
     sessions: Sessions
     approvals: Approvals
     runs: Runs
+    handover: Handover
     trust: Trust
     proxy: Proxy
+    workers: Workers
     proxy_port: int
     started_at: float
     stopping: asyncio.Event

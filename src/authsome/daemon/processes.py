@@ -63,6 +63,8 @@ def described(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
         return "a process that is gone"
+    if len(words) > 1 and words[1].endswith("/authsome"):
+        words = ["authsome", *words[2:]]  # without the interpreter
     line = ancestry(pid)
     parent = ""
     if len(line) > 1:

@@ -37,9 +37,9 @@ class RunWish:
 
 
 class Runs:
-    """The live runs. `on_end` is told of each that ends, at once; it returns the number of requests served."""
+    """The live runs. `on_end` is told of each that ends, at once; it tells later how many requests were served."""
 
-    on_end: Callable[[str], int]
+    on_end: Callable[[str], Awaitable[int]]
 
     def __init__(self, directory: Path, store: Store, recorder: Recorder) -> None:
         self._directory = directory
@@ -52,6 +52,10 @@ class Runs:
     def of_token(self, digest: bytes) -> Run | None:
         """The live run that a token's SHA-256 belongs to."""
         return self._by_digest.get(digest)
+
+    def live(self) -> list[Run]:
+        """All of them."""
+        return list(self._by_digest.values())
 
     def around(self, pid: int) -> str | None:
         """The id of the run whose process tree a process stands in, or that any of its ancestors was started in.
@@ -128,11 +132,13 @@ class Runs:
         asyncio.get_running_loop().remove_reader(fd)
         os.close(fd)
         self._by_digest.pop(run.token_digest, None)
-        requests = self.on_end(run.id)
         now = time.time()
-        self._recorder.record(RunEnded(at=now, run=run.id, requests=requests))
+        self._later(self._count(run, now, self.on_end(run.id)))
         self._later(self._store(lambda vault: vault.end_run(run.id, now)))
         self._later(asyncio.to_thread(shutil.rmtree, self._directory / run.id, ignore_errors=True))
+
+    async def _count(self, run: Run, ended_at: float, requests: Awaitable[int]) -> None:
+        self._recorder.record(RunEnded(at=ended_at, run=run.id, requests=await requests))
 
     def _later(self, work: Awaitable[None]) -> None:
         async def carry_out() -> None:

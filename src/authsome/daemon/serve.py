@@ -14,6 +14,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from authsome.daemon import processes
+
 log = logging.getLogger(__name__)
 
 HEADER_TIME = 10.0
@@ -68,7 +70,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class OwnerProtocol(BoundedProtocol):
-    """Only processes of our own user get in; `scope["client"]` is `("pid", the caller's pid)` (P10)."""
+    """Only processes of our own user get in (P10).
+
+    `scope["client"]` is when the caller began, as text, and its pid: a connection that outlives its process must not
+    be taken for that of whoever gets the number next.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
@@ -78,7 +84,7 @@ class OwnerProtocol(BoundedProtocol):
             transport.abort()
             return
         super().connection_made(transport)
-        self.client = ("pid", pid)
+        self.client = (str(processes.started(pid)), pid)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""

@@ -219,3 +219,45 @@ def test_a_refresh_never_lands_on_a_login_that_was_made_anew(play: Play) -> None
         assert stored.credential.refresh_token == Secret("rt1")
 
     play(scenario)
+
+
+def test_what_is_offered_is_what_would_be_lent_and_each_change_is_told(play: Play) -> None:  # X70, P26
+    async def scenario(scene: Scene) -> None:
+        lender = scene.broker.lender
+        told: list[dict[tuple[str, str], Secret | None]] = []
+        lender.on_change = lambda: told.append({key: offer.fresh for key, offer in lender.offers().items()})
+        await scene.connect(left=30, lifetime=3600)
+        assert told[-1] == {KEY: None} and lender.lend_now(*KEY) is None
+        await lender.lend(*KEY)
+        assert told[-1] == {KEY: Secret("at2")}
+        offer = lender.offers()[KEY]
+        assert offer.can_replace(Secret("at2")) and offer.can_replace(Secret("at1"))
+
+        before = len(told)
+        await lender.renew(*KEY, Secret("at2"))
+        assert {KEY: None} in told[before:]  # nobody else uses the refused one meanwhile
+        assert told[-1] == {KEY: Secret("at3")}
+        assert not lender.offers()[KEY].can_replace(Secret("at3"))
+
+        scene.server.failure = Unreachable("gone")
+        lender.on_change()
+        await lender.renew(*KEY, Secret("at2"))
+        with pytest.raises(NeedsLogin):
+            await lender.renew(*KEY, Secret("at3"))
+        assert told[-1] == {KEY: Secret("at3")}  # as it was
+
+        lender.drop(KEY)
+        assert told[-1] == {}
+
+    play(scenario)
+
+
+def test_a_connection_that_needs_a_login_is_not_offered(play: Play) -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.connect(left=-1)
+        scene.server.failure = bad_grant()
+        with pytest.raises(NeedsLogin):
+            await scene.broker.lender.lend(*KEY)
+        assert scene.broker.lender.offers() == {}
+
+    play(scenario)

@@ -462,6 +462,23 @@ def test_status_does_not_start_it(call, place: Path) -> None:
 def test_status_of_one_that_runs(call, daemon: FakeDaemon) -> None:
     daemon.answer("GET /health", {"ok": True, "pid": 7, "version": "1"})
     assert call("daemon", "status").out == "running: process 7, version 1\n"
+    daemon.answer("GET /health", {"ok": True, "pid": 7, "version": "1", "workers": 2})
+    assert call("daemon", "status").out == "running: process 7, version 1, 2 workers\n"
+
+
+def test_a_number_of_workers_is_for_a_daemon_that_is_started(call, daemon: FakeDaemon) -> None:
+    daemon.answer("GET /health", {"ok": True, "pid": 7, "version": "1", "workers": 2})
+    said = call("daemon", "start", "--workers", "3")
+    assert said.out == "already running: process 7\n" and "authsome daemon restart --workers 3" in said.err
+    assert call("daemon", "start", "--workers", "2").err == ""
+
+
+@pytest.mark.parametrize("command", ["start", "restart"])
+@pytest.mark.parametrize("number", ["0", "65"])
+def test_an_impossible_number_of_workers_stops_nothing(call, daemon: FakeDaemon, command: str, number: str) -> None:
+    said = call("daemon", command, "--workers", number)
+    assert said.status == 64 and "from 1 to 64" in said.err
+    assert daemon.asked == []
 
 
 def test_stop_waits_until_the_process_is_gone(call, daemon: FakeDaemon) -> None:

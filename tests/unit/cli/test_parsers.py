@@ -133,7 +133,7 @@ def test_no_option_takes_a_secret() -> None:
 
 def test_numbers_are_numbers() -> None:
     for command in COMMANDS:
-        assert all(isinstance(o.default, int) for o in command.options if o.kind == NUMBER)
+        assert all(isinstance(o.default, int | None) for o in command.options if o.kind == NUMBER)
 
 
 def test_the_options_may_stand_before_the_command() -> None:

@@ -155,10 +155,10 @@ def test_a_later_place_on_the_path_is_tried(runs: FakeDaemon, tmp_path: Path) ->
     assert finish(start(runs, "--", "tool", PATH=path))[:2] == (0, "found\n")
 
 
-def test_isolate_is_refused_before_anything_happens(runs: FakeDaemon) -> None:
-    status, out, err = finish(start(runs, "--isolate", "--", "echo", "ran"))
-    assert (status, out) == (4, "")
-    assert err.startswith("error: --isolate is not available yet\n")
+@pytest.mark.parametrize("option", ["--allow-read=.", "--allow-write=.", "--allow-host=example.com"])
+def test_what_widens_isolation_needs_isolation(runs: FakeDaemon, option: str) -> None:
+    status, out, err = finish(start(runs, option, "--", "echo", "ran"))
+    assert (status, out) == (64, "") and "--isolate" in err
     assert runs.asked == []
 
 

@@ -86,6 +86,13 @@ def test_it_is_started_detached_with_its_files_private(place: Path, program) -> 
     (home / "stop").touch()
 
 
+def test_the_number_of_workers_is_passed_on(place: Path, program) -> None:
+    program(SERVE)
+    start_daemon(str(place), 3)
+    assert "'authsome.daemon', '--workers', '3', '--ready-fd'" in (place / "logs" / "daemon.log").read_text()
+    (place / "stop").touch()
+
+
 def test_no_descriptor_of_the_caller_stays_open_in_it(place: Path, program) -> None:
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
@@ -187,5 +194,5 @@ def test_a_command_starts_it_and_goes_on(place: Path, program, call) -> None:
     program(SERVE.partition("listener.settimeout")[0] + ANSWER)
     said = call("whoami", "--json")
     assert said.json == {"v": 1, "owner": "me"}
-    assert call("daemon", "start", "--json").json == {"v": 1, "pid": 7, "version": "0", "started": False}
+    assert call("daemon", "start", "--json").json == {"v": 1, "pid": 7, "version": "0", "workers": 1, "started": False}
     assert len(started(place)) == 1

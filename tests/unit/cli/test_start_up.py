@@ -41,4 +41,5 @@ def test_a_plain_command_loads_nothing_heavy(daemon: FakeDaemon, words: list[str
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in said.stderr.split()}
     assert "authsome" in loaded, said.stderr
+    assert "authsome.cli.isolate" not in said.stderr
     assert loaded & (HEAVY - ALLOWED) == set()

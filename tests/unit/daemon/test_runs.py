@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import signal
 import subprocess
 import time
@@ -13,7 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
+from authsome.daemon import processes
+from authsome.daemon.api.callers import pid_of
 from authsome.daemon.runs import Runs, RunWish
 from authsome.errors import NotAllowed
 from authsome.model.event import RunEnded, RunStarted
@@ -54,7 +58,11 @@ def process() -> Iterator["subprocess.Popen[bytes]"]:
 
 def house(directory: Path, kept: Kept) -> Runs:
     runs = Runs(directory, kept.store, SimpleNamespace(record=kept.events.append))  # type: ignore[arg-type]
-    runs.on_end = lambda run: kept.closed.append(run) or 7
+
+    async def seven() -> int:
+        return 7
+
+    runs.on_end = lambda run: kept.closed.append(run) or seven()
     return runs
 
 
@@ -123,3 +131,12 @@ def test_a_process_that_is_not_there_gets_no_run(tmp_path: Path) -> None:
             await house(tmp_path, Kept()).start(wish(child.pid), "bundle")
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("began", ["1", "None"])
+def test_a_caller_whose_number_is_somebody_elses_by_now_is_nobody(began: str) -> None:  # P5
+    def caller(began: str) -> int:
+        return pid_of(Request({"type": "http", "client": (began, os.getpid())}))
+
+    assert caller(str(processes.started(os.getpid()))) == os.getpid()
+    assert caller(began) == 0

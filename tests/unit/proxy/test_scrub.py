@@ -105,7 +105,11 @@ def test_a_coding_that_can_be_read_is_told() -> None:
 
 def test_every_form_in_which_it_was_sent_is_known() -> None:
     secret = Secret("pass word/+=1")
-    assert needles_of([HeaderInjection("X", "")], secret) == (b"pass word/+=1",)
+    plain = needles_of([HeaderInjection("X", "")], secret)
+    assert b"pass word/+=1" in plain
+    for escaped in (b"pass word\\/+=1", b"pass%20word%2F%2B%3D1", b"pass word\\u002f\\u002b\\u003d1"):
+        assert escaped in plain  # as JSON for a page, or a URL, would have it
+    assert needles_of([HeaderInjection("X", "")], Secret("ordinary-token_1")) == (b"ordinary-token_1",)
     assert b"pass%20word%2F%2B%3D1" in needles_of([QueryInjection("key")], secret)
     assert b"dXNlcjpwYXNzIHdvcmQvKz0x" in needles_of([BasicInjection("password", "user")], secret)
 
@@ -124,9 +128,10 @@ def test_a_value_that_is_ordinary_text_is_left_alone(value: str) -> None:  # X63
 
 
 def test_a_value_outside_latin_1_was_cut_down_to_ordinary_text() -> None:  # X63
-    assert needles_of([HeaderInjection("X", "")], Secret("пароль12")) == ("пароль12".encode(),)
+    known = needles_of([HeaderInjection("X", "")], Secret("пароль12"))
+    assert "пароль12".encode() in known and all(len(needle) > 8 for needle in known)
     both = needles_of([HeaderInjection("X", "")], Secret("clé-secrète"))
-    assert set(both) == {"clé-secrète".encode(), "clé-secrète".encode("latin-1")}
+    assert {"clé-secrète".encode(), "clé-secrète".encode("latin-1")} <= set(both)
 
 
 TOKEN_ANSWERS = [  # what a token endpoint answers, and what of it the child gets

@@ -9,5 +9,6 @@ from authsome.settings import read_home
 
 def run(given: Given, out: Output) -> int:
     """Say which process serves now."""
+    daemon_start.chosen_workers(given)  # or the old one would be stopped for nothing
     stop_daemon(read_home())
     return daemon_start.run(given, out)

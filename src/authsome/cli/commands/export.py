@@ -23,7 +23,8 @@ def run(given: Given, out: Output) -> int:
     answer = patiently(ask, out)
     variables = {str(v["name"]): str(v["value"]) for v in answer["variables"]}
     for skipped in answer["skipped"]:
-        out.note(f"skipped {skipped['provider']}/{skipped['connection']}: {skipped['reason']}")
+        name = "/".join(part for part in (skipped["provider"], skipped["connection"]) if part)
+        out.note(f"skipped {name}: {skipped['reason']}")
     if out.json:
         out.result({"variables": variables, "skipped": answer["skipped"]})
         return 0

@@ -9,7 +9,7 @@ from authsome.cli.client import Answer, Daemon
 from authsome.cli.environment import compose, own_bundles, own_wgetrc
 from authsome.cli.given import Given
 from authsome.cli.output import Output
-from authsome.errors import AuthsomeError, NotAllowed, UsageError
+from authsome.errors import AuthsomeError, UsageError
 from authsome.settings import read_home
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -19,10 +19,16 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 def run(given: Given, out: Output) -> int:
     """Does not return: from here on this process is the command, with its signals, terminal and exit status.
 
-    The run belongs to this process id, so the daemon ends it with the command, or now if it cannot start.
+    With --isolate it waits for the command, which it starts in namespaces of its own. The run belongs to this
+    process id, so the daemon ends it with the command, or now if it cannot start.
     """
-    if given.flag("isolate"):
-        raise NotAllowed("--isolate is not available yet", "leave it out to run the command unconfined")
+    isolate = given.flag("isolate")
+    if isolate:
+        from authsome.cli.isolate.supervisor import check_system  # the plain run does not pay for it
+
+        check_system()
+    elif any(given.many(option) for option in ("allow_read", "allow_write", "allow_host")):
+        raise UsageError("--allow-read, --allow-write and --allow-host belong to --isolate")
     command = list(given.many("command"))
     inherited = dict(os.environ)
     for path in given.many("env_file"):
@@ -38,12 +44,35 @@ def run(given: Given, out: Output) -> int:
             "roots": [os.path.abspath(path) for path in own_bundles(inherited) if os.path.isfile(path)],
         },
     )
+    _stay_recognisable()
+    if isolate:
+        return _run_isolated(given, out, inherited, lent)
+    return become(command, _environment(inherited, lent, out))
+
+
+def _environment(inherited: dict[str, str], lent: Answer, out: Output) -> dict[str, str]:
     environment, remarks = compose(inherited, lent)
     for remark in remarks:
         out.note(remark)
     _keep_wgetrc(inherited, lent, environment)
-    _stay_recognisable()
-    become(command, environment)
+    return environment
+
+
+def _run_isolated(given: Given, out: Output, inherited: dict[str, str], lent: Answer) -> int:
+    """Stay, while the command runs in namespaces of its own."""
+    from authsome.cli.isolate.plan import make_plan, without_agents
+    from authsome.cli.isolate.supervisor import PROXY, supervise
+
+    command, home = list(given.many("command")), read_home()
+    plan = make_plan(
+        home, str(lent["directory"]), [os.path.join(home, path) for path in lent["private"]], inherited, command[0],
+        given.many("allow_read"), given.many("allow_write"),
+    )  # fmt: skip
+    for remark in plan.remarks:
+        out.note(remark)
+    token = str(lent["proxy"]).partition("//run:")[2].partition("@")[0]
+    environment = without_agents(_environment(inherited, {**lent, "proxy": PROXY}, out), plan)
+    return supervise(command, environment, plan, token, given.many("allow_host"), home)
 
 
 def _stay_recognisable() -> None:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from authsome.daemon import processes
 from authsome.daemon.house import House
 from authsome.errors import NotAllowed
 
@@ -16,8 +17,10 @@ def house_of(request: Request) -> House:
 
 
 def pid_of(request: Request) -> int:
-    """The calling process, as the kernel names it."""
-    return request.client.port if request.client else 0
+    """The calling process, as the kernel names it; 0 for one that is gone, even if its number is another's now."""
+    if request.client is None or str(processes.started(request.client.port)) != request.client.host:
+        return 0
+    return request.client.port
 
 
 def run_around(request: Request) -> str | None:

@@ -79,6 +79,7 @@ async def show_field(
 async def logout(provider: str, body: NameBody, house: Here) -> dict[str, object]:
     """Revoke as far as possible, then delete."""
     farewell = await house.broker.logout(provider, body.connection)
+    await house.workers.settled()
     return {"connection": farewell.connection, "revoked": farewell.revoked, "detail": farewell.detail}
 
 
@@ -101,6 +102,10 @@ async def export(body: ExportBody, house: Here, pid: Pid) -> dict[str, object]:
     if not providers:
         raise ConnectionNotFound("nothing is connected", "log in first: authsome login PROVIDER")
     for provider in providers:
+        if house.approvals.may_ask(provider):
+            reason = f"it takes your approval: authsome export {provider}"
+            skipped.append({"provider": provider, "connection": "", "reason": reason})
+            continue
         try:
             variables += await _export(house, pid, provider, body)
         except AuthsomeError as error:

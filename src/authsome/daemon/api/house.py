@@ -18,9 +18,9 @@ router = APIRouter()
 
 
 @router.get("/health")
-async def health() -> dict[str, object]:
+async def health(house: Here) -> dict[str, object]:
     """Alive."""
-    return {"ok": True, "version": __version__, "pid": os.getpid()}
+    return {"ok": True, "version": __version__, "pid": os.getpid(), "workers": house.settings.workers}
 
 
 @router.get("/whoami")
@@ -49,6 +49,7 @@ async def doctor(house: Here) -> dict[str, object]:
 @router.get("/events", dependencies=OWNER_ONLY)
 async def events(house: Here, limit: int = 50, after: After = 0) -> dict[str, object]:
     """The newest events in order, or those after a number."""
+    await house.workers.settled()
     await house.recorder.flush()
     most = max(1, min(limit, MOST_EVENTS))
     found = await house.store(lambda vault: vault.events(limit=most, after=after))

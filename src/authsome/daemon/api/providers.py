@@ -87,6 +87,7 @@ async def remove(name: str, house: Here) -> dict[str, object]:
 async def revoke(name: str, house: Here) -> dict[str, object]:
     """Log every connection out and give the client registration up."""
     farewells, deleted, detail = await house.broker.revoke(name)
+    await house.workers.settled()
     return {
         "connections": [{"connection": f.connection, "revoked": f.revoked, "detail": f.detail} for f in farewells],
         "client": {"deleted": deleted, "detail": detail},

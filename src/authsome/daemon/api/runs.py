@@ -40,9 +40,11 @@ async def start(body: RunBody, house: Here, pid: Pid) -> dict[str, object]:
         roots=body.roots[:16],
         scrub=body.scrub,
     )
-    await renew(house.trust, house.store)
+    await renew(house.trust, house.store, house.workers.adopt)
     run, token, directory = await house.runs.start(wish, house.trust.bundle_pem)
     house.proxy.begin_run(run)
+    house.workers.begin_run(run)
+    await house.workers.settled()
     every = house.broker.lender.connections()
     lent = [c for c in every if wish.only is None or c.provider in wish.only]
     held = {name: value for c in lent for name, value in _placeholders(house, c).items()}
@@ -54,6 +56,7 @@ async def start(body: RunBody, house: Here, pid: Pid) -> dict[str, object]:
         "placeholders": held,
         "withheld": sorted({name for c in every for name in _placeholders(house, c)} - set(held)),
         "hosts": sorted({route.netloc for c in lent for route in c.routes}),
+        "private": [path for path in (house.settings.root_key_file,) if path],
     }
 
 

@@ -41,6 +41,7 @@ class Origin(NamedTuple):
     port: int
     secure: bool = True
     isolated: bool = False
+    run: str = ""  # whose connection it is, where runs do not share it
 
     def __str__(self) -> str:
         return str(Authority(self.host, self.port))

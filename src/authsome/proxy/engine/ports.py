@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 from authsome.broker.egress import Egress
 from authsome.model.event import Event
 from authsome.model.run import Run
 from authsome.model.secret import Secret
 from authsome.proxy.rules.table import RouteTable
+from authsome.settings import Settings
 
 
 class House(Protocol):
@@ -80,3 +81,13 @@ class ProxySettings:
     ca_files: tuple[str, ...] = ()
     egress: Egress = field(default_factory=Egress)
     limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As the owner chose."""
+        return cls(
+            resolve=settings.resolve,
+            own_ports=frozenset({settings.port}),
+            ca_files=settings.ca_files,
+            egress=Egress.of(settings),
+        )

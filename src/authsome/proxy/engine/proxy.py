@@ -1,6 +1,7 @@
 """The proxy: a listener on the loopback address, and the parts behind it put together."""
 
 import asyncio
+import socket
 
 from authsome.broker.roots import LaterContext
 from authsome.model.run import Run
@@ -37,6 +38,18 @@ class Proxy:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._accept, "127.0.0.1", port, backlog=_BACKLOG, start_serving=False)
         bound = int(self._server.sockets[0].getsockname()[1])
+        self.prepare(bound)
+        await self._server.start_serving()
+        return bound
+
+    async def share(self, listener: socket.socket) -> None:
+        """Accept on a listening socket, as other processes may do too."""
+        self.prepare(int(listener.getsockname()[1]))
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._accept, sock=listener, backlog=_BACKLOG)
+
+    def prepare(self, bound: int) -> None:
+        """All but listening. `bound` is the port on which the proxy listens, here or in other processes."""
         limits = self._settings.limits
         dialler = Dialler.of(self._settings, bound)
         pool = Pool(dialler, self._context, self._clock, limits)
@@ -53,8 +66,6 @@ class Proxy:
             streams=streams,
             runs=self._runs,
         )
-        await self._server.start_serving()
-        return bound
 
     def begin_run(self, run: Run) -> None:
         """Enter a run at its start: its hosts are those of this moment, even if it connects only later."""

@@ -105,6 +105,7 @@ class CaughtLeg(asyncio.Protocol):
         self._live = live
         self._names = names
         self._member: Member | None = None
+        self._early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         below = cast(asyncio.Transport, transport)
@@ -125,9 +126,13 @@ class CaughtLeg(asyncio.Protocol):
             refusal = begin_interception(self._core, member, self._live, authority, below)
         else:
             self._live.requests += 1
-            TunnelEnd(self._core, member, self._live, authority, announced=False).begin(b"")
+            end = TunnelEnd(self._core, member, self._live, authority, announced=False)
+            asyncio.get_running_loop().call_soon(lambda: end.begin(self._early))  # uvloop begins to read only now
         if refusal is not None:
             self._refuse(below, authority, refusal)
+
+    def data_received(self, data: bytes) -> None:
+        self._early += data
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._member is not None:
@@ -170,7 +175,7 @@ class _QuestionStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._deadline = asyncio.get_running_loop().call_later(_QUESTION_TIME, transport.abort)
+        self._deadline = asyncio.get_running_loop().call_later(_QUESTION_TIME, self._transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:

@@ -340,7 +340,7 @@ def misplaced(what: str) -> Deny:
         403,
         "placeholder_refused",
         f"the request carries {what}",
-        "send it in the header that the provider's own client uses, to the provider's own host; see: authsome list",
+        "put it where the provider's own client puts the credential, and send it to the provider's own host",
     )
 
 

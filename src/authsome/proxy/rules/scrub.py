@@ -5,6 +5,7 @@ an end that could be the beginning of a value is held back until more comes. Tra
 """
 
 import base64
+import html
 import json
 import re
 import zlib
@@ -32,15 +33,18 @@ _LONGEST_TOKEN_ANSWER = 1 << 20
 _TOKEN = re.compile(
     rb"""("(?:access|refresh|id)_token"\s*:\s*")((?:[^"\\]|\\.)+)|((?:\A|&)(?:access|refresh|id)_token=)([^"&]+)"""
 )
+_SEARCHED_KINDS = frozenset(
+    {b"application/json", b"application/x-www-form-urlencoded", b"text/plain", b"text/html", b"text/javascript"}
+)
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate"})
 _ANY_WINDOW = zlib.MAX_WBITS | 32  # gzip and zlib, told apart by their heads
 _MEMBER = b"\x1f"  # how a member of gzip begins
-_MOST_INFLATED = 32 << 20  # out of one piece of at most some hundred KiB
+_MOST_INFLATED = 4 << 20  # out of one piece of at most some hundred KiB
 _MOST_MEMBERS = 1000
 
 
 def needles_of(injections: Iterable[Injection], credential: Secret) -> tuple[bytes, ...]:
-    """Every form in which an injected value was sent: plain, percent-encoded, base64 of a Basic pair."""
+    """Every form in which an injected value was sent, or is likely to be echoed: plain, escaped, base64 of a pair."""
     plain = credential.reveal()
     forms = {plain}
     for injection in injections:
@@ -58,9 +62,17 @@ def needles_of(injections: Iterable[Injection], credential: Secret) -> tuple[byt
                 pass
             case _:
                 assert_never(injection)
+    # what servers make of a value that they put into JSON, a page or a URL
+    for form in list(forms):
+        forms.update((form.replace("/", "\\/"), html.escape(form), quote(form, safe=""), _unicode_escaped(form)))
     long = [form for form in forms if len(form) >= SHORTEST]
     needles = {form.encode() for form in long} | {form.encode("latin-1") for form in long if max(form) <= "\xff"}
     return tuple(sorted(needles, key=len, reverse=True))
+
+
+def _unicode_escaped(text: str) -> str:
+    """As encoders write it that mean to be safe in a page."""
+    return "".join(f"\\u{ord(c):04x}" if c in "=&<>'+/" else c for c in text)
 
 
 def overwrite(data: bytes, needles: tuple[bytes, ...]) -> bytes:
@@ -153,6 +165,13 @@ class TokenPassage(Passage):
         """As `Passage.finish`."""
         self._held = overwrite(_TOKEN.sub(_covered, self._held), self._needles)
         return super().finish(trailers)
+
+
+def check_token_answer(fields: Iterable[Field]) -> None:
+    """Only what can be searched for tokens passes. Raises BadMessage (502)."""
+    kinds = [value.partition(b";")[0].strip().lower() for name, _, value in fields if name == b"content-type"]
+    if any(kind not in _SEARCHED_KINDS and not kind.endswith(b"+json") for kind in kinds):
+        raise BadMessage("the token endpoint answered in a form that is not searched", 502)
 
 
 def coding_of(fields: Iterable[Field]) -> bytes:

@@ -17,6 +17,7 @@ from authsome.proxy.rules.placeholders import Placeholders
 
 LARGEST_BODY = 1 << 20
 
+_MOST_FIELDS = 1000
 _FORM = b"application/x-www-form-urlencoded"
 
 
@@ -43,6 +44,8 @@ class Substitution(NamedTuple):
         return self._in_json(body, credential) if self.placeholders.count(body) else body
 
     def _in_form(self, body: bytes, credential: Secret) -> bytes | Deny:
+        if body.count(b"&") > _MOST_FIELDS:
+            return misplaced(f"a form of more than {_MOST_FIELDS} fields with a placeholder")
         parts = body.split(b"&")
         for at, part in enumerate(parts):
             name, _, value = part.partition(b"=")
@@ -67,13 +70,21 @@ class Substitution(NamedTuple):
                 return stands
             if stands:
                 standing.append(value)
+        if not standing:
+            return body
+        value = json.dumps(credential.reveal()).encode()
+        filled = body
         for text in set(standing):
             # only the value is written anew, so that every other byte stays as the child wrote it
             literal = json.dumps(text).encode()
-            if body.count(literal) != standing.count(text):
+            if filled.count(literal) != standing.count(text):
                 return misplaced("a placeholder in several places of its body")
-            body = body.replace(literal, json.dumps(credential.reveal()).encode())
-        return body
+            filled = filled.replace(literal, value)
+        # what was replaced may have stood elsewhere, the placeholder itself being spelled in another way
+        wanted = document | {name: credential.reveal() for name in self.names if document.get(name) in standing}
+        if json.dumps(json.loads(filled, parse_int=str)) != json.dumps(wanted):
+            return misplaced("a placeholder in an unusual spelling in its body")
+        return filled
 
     def _stands(self, value: str) -> bool | Deny:
         """Whether a value is a placeholder of this connection."""

@@ -124,7 +124,7 @@ class RouteTable:
 
     def hands_out_tokens(self, host: str, path: str) -> bool:
         """Whether tokens are answered there, by an authorization server of one of the connections."""
-        return (host, path) in self._token_urls
+        return bool(self._token_urls) and (host, _folded(path)) in self._token_urls
 
     def places(self, provider: str) -> Places:
         """Where the credentials of a provider may stand."""
@@ -139,7 +139,13 @@ def _place_of(url: str | None) -> tuple[str, str] | None:
         _, authority, target = parse_absolute(url)
     except BadTarget:
         return None
-    return authority.host, target.path
+    return authority.host, _folded(target.path)
+
+
+def _folded(path: str) -> str:
+    """A path as a lenient server may read it: case, doubled and last slashes, and parameters do not count."""
+    segments = (segment.partition(";")[0] for segment in path.lower().split("/"))
+    return "/" + "/".join(segment for segment in segments if segment)
 
 
 def _rank(claim: Claim) -> tuple[int, int]:

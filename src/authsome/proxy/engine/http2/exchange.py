@@ -11,7 +11,7 @@ from authsome.proxy.rules.frames import Code
 from authsome.proxy.rules.head import BadMessage, Field
 from authsome.proxy.rules.hpack import block_of
 from authsome.proxy.rules.inject import block_with_length
-from authsome.proxy.rules.scrub import Passage, TokenPassage, coding_of, overwrite
+from authsome.proxy.rules.scrub import Passage, TokenPassage, check_token_answer, coding_of, overwrite
 from authsome.proxy.rules.stream import StreamRequest, StreamResponse, response_of, trailers_of
 from authsome.proxy.rules.substitute import LARGEST_BODY
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from authsome.proxy.engine.http2.pool import Http2Pool
 
 _MOST_INTERIM = 32
-_MOST_DECODED = 32 << 20  # of an answer, waiting for the client
+_MOST_DECODED = 4 << 20  # of an answer, waiting for the client
 _NO_WEBSOCKETS = Refusal(501, "bad_upstream_answer", "the server opens no WebSockets over HTTP/2", "use HTTP/1.1")
 
 
@@ -184,6 +184,9 @@ class Http2Exchange:
             self._broken(BadMessage("the server's answer has no head", 502))
             return
         client = self._client
+        if data and self._asked.method == "HEAD":
+            self._broken(BadMessage("the server answered HEAD with a body", 502))
+            return
         if self._passage is not None:
             try:
                 data = self._passage.feed(data)
@@ -265,6 +268,8 @@ class Http2Exchange:
         switched = bool(self._head.protocol) and head.status < 300
         bodiless = end or switched or asked.method == "HEAD"
         if (asked.needles or asked.hides_tokens) and not bodiless:
+            if asked.hides_tokens:
+                check_token_answer(fields)
             kind = TokenPassage if asked.hides_tokens else Passage
             self._passage = kind(asked.needles, coding=coding_of(fields))
             if self._passage.decodes and self._server is not None:
@@ -292,7 +297,9 @@ class Http2Exchange:
 
     def _scrubbed(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         needles = self._asked.needles
-        return [(name, overwrite(value, needles)) for name, value in fields] if needles else fields
+        if not needles:
+            return fields
+        return [(overwrite(name, needles), overwrite(value, needles)) for name, value in fields]
 
     def _hold(self, data: bytes, *, end: bool) -> None:
         """Keep what cannot be sent yet; where all of it must be there first, the client may go on."""

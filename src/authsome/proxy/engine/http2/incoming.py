@@ -25,13 +25,15 @@ _REFUSED = 3  # what it costs to open too many streams
 class Http2Incoming(Http2Connection):
     """See the module. A request that is refused is answered on its stream; the others go on."""
 
-    __slots__ = ("_core", "_cuts", "_gate", "_in_head", "_member", "_preface", "_promised")
+    __slots__ = ("_core", "_cuts", "_gate", "_in_head", "_member", "_origin", "_preface", "_promised")
 
     def __init__(self, core: Core, member: Member, gate: Gate) -> None:
         super().__init__(core.limits)
         self._core = core
         self._member = member
         self._gate = gate
+        # a server may end the connection for what one stream did, so runs do not share it
+        self._origin = gate.origin._replace(run=member.live.run.id if member.live is not None else "")
         self._preface = b""
         self._in_head = True
         self._cuts = PATIENCE  # how many requests may end before their answers
@@ -42,7 +44,7 @@ class Http2Incoming(Http2Connection):
         self._member.expire = self._expire
         self._member.within(self.limits.head_time)
         self.greet(_SETTINGS)
-        self._core.streams.wait(self._gate.origin, self)  # a request is about to come
+        self._core.streams.wait(self._origin, self)  # a request is about to come
 
     def data_received(self, data: bytes) -> None:
         if len(self._preface) < len(PREFACE):
@@ -58,7 +60,7 @@ class Http2Incoming(Http2Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._core.streams.leave(self._gate.origin, self)
+        self._core.streams.leave(self._origin, self)
         self._member.gone()
 
     # from the pool, to learn what the client may be promised
@@ -181,6 +183,7 @@ class Http2Incoming(Http2Connection):
             self.refuse(stream, judged, head_only=head.method == "HEAD")
             return
         asked = gate.asked(judged)
+        asked.origin = self._origin
         exchange = stream.exchange = Http2Exchange(self, stream, self._core.streams, asked, head)
         if judged.decision is None:
             exchange.lent(plain_block(judged.request, head, searched=asked.hides_tokens))

@@ -1,4 +1,4 @@
-"""One HTTP/2 connection to a server, shared by the exchanges of all runs: a stream for each."""
+"""One HTTP/2 connection to a server, shared by the exchanges of a run: a stream for each."""
 
 import asyncio
 import ssl

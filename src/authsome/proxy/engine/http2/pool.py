@@ -1,4 +1,4 @@
-"""The HTTP/2 connections to servers: for each origin as few as have room, shared by all runs."""
+"""The HTTP/2 connections to servers: for each origin of a run as few as have room."""
 
 import asyncio
 from collections import deque
@@ -91,8 +91,9 @@ class Http2Pool:
     def has_room(self, connection: Http2Outgoing) -> None:
         """A stream of a connection has ended."""
         self._shelves[connection.origin].serve()
-        if self._sessions.wants(connection.origin, self._clock.now):
-            self._sessions.keep(connection.origin, connection.session, self._clock.now)
+        origin = connection.origin._replace(run="")
+        if self._sessions.wants(origin, self._clock.now):
+            self._sessions.keep(origin, connection.session, self._clock.now)
 
     def gone(self, connection: Http2Outgoing) -> None:
         """A connection takes no more streams."""
@@ -156,7 +157,7 @@ class Http2Pool:
         sock = await self._dialler.connect(origin, Purpose.ROUTED)
         loop = asyncio.get_running_loop()
         connection = Http2Outgoing(origin, self._clock, self._limits)
-        session = self._sessions.of(origin, loop.time())
+        session = self._sessions.of(origin._replace(run=""), loop.time())
         layer = TlsLayer(await self._context.get(), connection, server_name=origin.host, session=session)
         await loop.create_connection(lambda: layer, sock=sock)
         await shake_hands(layer, connection.ready, origin, self._limits.handshake_time, "HTTP/2")

@@ -1,0 +1,201 @@
+"""What `run --isolate` is made of, piece by piece: the filter of system calls, and the plan of what is hidden (P5)."""
+
+import errno
+import os
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from authsome.cli.isolate import seccomp
+from authsome.cli.isolate.plan import Mount, Plan, aliases, make_plan, without_agents
+from authsome.errors import NotAllowed, UsageError
+
+ALLOW, KILL = 0x7FFF0000, 0x80000000
+ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+# read, clone, socket, ioctl, ptrace, mount, unshare: the kernel's own tables
+CALLS = {"x86_64": (0, 56, 41, 16, 101, 165, 272), "aarch64": (63, 220, 198, 29, 117, 40, 97)}
+
+
+def verdict(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
+    """What the filter says of a call, by the rules of the kernel's own machine for it (classic BPF)."""
+    padded = [*arguments, 0, 0, 0, 0, 0, 0][:6]
+    data = struct.pack("=IIQ6Q", number, architecture or ARCHITECTURE[machine], 0, *padded)
+    steps = list(struct.iter_unpack("=HBBI", seccomp.program(machine)))
+    at = value = 0
+    while True:
+        code, if_true, if_false, operand = steps[at]
+        at += 1
+        if code == 0x06:
+            return int(operand)
+        if code == 0x20:
+            (value,) = struct.unpack_from("=I", data, operand)
+            continue
+        truth = {0x15: value == operand, 0x35: value >= operand, 0x45: bool(value & operand)}[code]
+        at += if_true if truth else if_false
+
+
+def refused(number: int) -> int:
+    return 0x50000 | number
+
+
+@pytest.mark.parametrize("machine", CALLS)
+def test_the_filter_refuses_what_reaches_out_and_nothing_else(machine: str) -> None:
+    read, clone, make_socket, control, trace, mount, unshare = CALLS[machine]
+    assert verdict(machine, read) == ALLOW
+    assert verdict(machine, read, architecture=0x40000003) == KILL  # 32-bit
+    for number in (trace, mount, unshare, 428, 429, 442):
+        assert verdict(machine, number) == refused(errno.EPERM)
+    for number in (425, 426, 427, 435):
+        assert verdict(machine, number) == refused(errno.ENOSYS)
+    assert verdict(machine, clone, 0x3D0F00) == ALLOW  # a thread
+    for space in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
+        assert verdict(machine, clone, space | 17) == refused(errno.EPERM)
+    assert verdict(machine, control, 0, 0x5401) == ALLOW
+    for trick in (0x5412, 0x541C, 0x7F00005412):
+        assert verdict(machine, control, 0, trick) == refused(errno.EPERM)
+    for family, kind, protocol in (
+        (socket.AF_UNIX, 1, 0),
+        (socket.AF_INET, 1, 0),
+        (socket.AF_INET, 1, 6),
+        (socket.AF_INET6, 2, 17),
+        (socket.AF_NETLINK, 3, 0),
+    ):
+        assert verdict(machine, make_socket, family, kind, protocol) == ALLOW
+    for family, kind, protocol in ((2, 1, 262), (10, 1, 262), (2, 1, 132), (2, 1, 256), (2, 3, 255), (16, 3, 15)):
+        assert verdict(machine, make_socket, family, kind, protocol) == refused(errno.EPROTONOSUPPORT)
+    for family in (17, 38, 40, 44):
+        assert verdict(machine, make_socket, family, 1, 0) == refused(errno.EAFNOSUPPORT)
+
+
+def test_no_call_of_the_other_table_slips_through() -> None:
+    assert verdict("x86_64", 0x40000000 | 41, 2, 1, 0) == KILL  # x32
+
+
+MOUNTS = [
+    Mount("8:1", "/", "/", "ext4"),
+    Mount("8:1", "/home/me", "/mnt/me", "ext4"),
+    Mount("8:2", "/", "/data", "ext4"),
+    Mount("8:1", "/home", "/data/homes", "ext4"),
+]
+
+
+def test_a_place_is_found_wherever_its_file_system_is_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "lexists", lambda _: True)
+    assert aliases("/home/me/.authsome", MOUNTS) == {"/mnt/me/.authsome", "/data/homes/me/.authsome"}
+    assert aliases("/mnt/me/.authsome", MOUNTS) == {"/home/me/.authsome", "/data/homes/me/.authsome"}
+    assert aliases("/data/x", MOUNTS) == set()
+
+
+class Place:
+    """A person's home with authsome's in it, and a project."""
+
+    def __init__(self, root: Path) -> None:
+        self.person = root / "me"
+        self.home = self.person / ".authsome"
+        self.project = root / "project"
+        for path in (self.home / "run" / "r1", self.person / ".ssh", self.person / ".config" / "gh", self.project):
+            path.mkdir(parents=True)
+
+    def plan(self, *, read: tuple[str, ...] = (), write: tuple[str, ...] = (), **variables: str) -> Plan:
+        environment = {"HOME": str(self.person), "PATH": "/usr/bin:/bin", **variables}
+        return make_plan(str(self.home), str(self.home / "run" / "r1"), [], environment, "true", read, write)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    made = Place(tmp_path.resolve())
+    monkeypatch.chdir(made.project)
+    return made
+
+
+def test_the_project_is_writable_and_places_with_credentials_are_hidden(place: Place) -> None:
+    plan = place.plan()
+    assert plan.writable == {str(place.project)}
+    assert {str(place.home), str(place.person / ".ssh"), str(place.person / ".config/gh"), "/run"} <= plan.hidden
+    assert str(place.person / ".aws") not in plan.hidden  # there is none
+
+
+def test_a_link_to_a_hidden_place_hides_what_it_leads_to(place: Place, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (place.person / ".gnupg").symlink_to(keys)
+    assert str(keys.resolve()) in place.plan().hidden
+
+
+def test_what_is_named_is_shown_and_only_that(place: Place) -> None:
+    plan = place.plan(read=(str(place.person / ".ssh"),), write=(str(place.person / ".config"),))
+    assert str(place.person / ".ssh") not in plan.hidden
+    assert str(place.person / ".config" / "gh") in plan.hidden
+
+
+@pytest.mark.parametrize("where", ["person", "home"])
+def test_a_directory_that_holds_more_than_a_project_is_not_written_to(
+    place: Place, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.chdir(getattr(place, where))
+    if where == "home":
+        with pytest.raises(NotAllowed):
+            place.plan()
+        return
+    plan = place.plan()
+    assert plan.writable == set() and plan.remarks
+    assert place.plan(write=(".",)).writable == {str(place.person)}
+
+
+def test_a_hidden_directory_is_no_place_to_run_in(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.person / ".ssh")
+    with pytest.raises(NotAllowed):
+        place.plan()
+    assert place.plan(read=(".",)).current == str(place.person / ".ssh")
+
+
+@pytest.mark.parametrize("name", ["", "run", "run/r1"])
+def test_authsomes_home_is_never_named(place: Place, name: str) -> None:
+    with pytest.raises(NotAllowed):
+        place.plan(read=(str(place.home / name),))
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere/at/all"])
+def test_what_is_named_has_to_be_something(place: Place, path: str) -> None:
+    with pytest.raises(UsageError):
+        place.plan(write=(path,))
+
+
+def test_a_socket_is_hidden_wherever_somebody_listens(place: Place, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as agent:
+        path = tmp_path.resolve() / "a b.sock"
+        agent.bind(str(path))
+        agent.listen()
+        assert str(path) in place.plan().hidden
+        variables = {"SSH_AUTH_SOCK": str(path), "DBUS_SESSION_BUS_ADDRESS": f"unix:path={path},guid=1", "LANG": "C"}
+        assert without_agents(variables, place.plan()) == {"LANG": "C"}
+        assert without_agents(variables, place.plan(write=(str(path),))) == variables
+
+
+def test_temporary_files_go_where_they_can_be_written(place: Place) -> None:
+    plan = place.plan()
+    assert without_agents({"TMPDIR": "/somewhere"}, plan) == {}
+    inside = {"TMPDIR": str(place.project / "tmp")}
+    assert without_agents(inside, plan) == inside
+
+
+def test_bundles_that_clients_bring_along_are_replaced(place: Place) -> None:
+    library = place.project / ".venv" / "lib" / "python3.11" / "site-packages"
+    for name in ("certifi/cacert.pem", "stripe/data/ca-certificates.crt"):
+        (library / name).parent.mkdir(parents=True)
+        (library / name).touch()
+    plan = place.plan()
+    ours = str(place.home / "run" / "r1" / "ca.pem")
+    assert plan.replaced[str(library / "certifi/cacert.pem")] == ours
+    assert plan.replaced[str(library / "stripe/data/ca-certificates.crt")] == ours
+    assert plan.replaced[os.path.realpath("/etc/resolv.conf")].endswith("/r1/resolv.conf")
+
+
+@pytest.mark.parametrize("where", ["/", "/etc", "/usr/lib", "/tmp"])
+def test_a_part_of_the_system_is_not_written_to(place: Place, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.chdir(where)
+    plan = place.plan()
+    assert plan.writable == plan.readable == set()
+    assert bool(plan.remarks) is (where != "/tmp")
