@@ -142,7 +142,7 @@ def normal_pattern(text: object) -> str:
         return wild + normal_host(str(text).removeprefix("*."))
     except BadAuthority as error:
         raise UsageError(
-            f"--allow-host {str(text)[:80]}: {error}", "expected a host, such as pypi.org, or *.pypi.org"
+            f"--allow-host {str(text)[:80]}: {error}", "expected a host, such as example.org, or *.example.org"
         ) from None
 
 
