@@ -20,6 +20,9 @@ from parts.product import Cli, Home, free_port
 import authsome
 
 UID = 1234
+# A checkout below /tmp is out of sight in an isolated run, like everything there.
+CHECKOUT = Path(authsome.__file__).parents[2]
+SEEN = (f"--allow-read={CHECKOUT}",) if CHECKOUT.is_relative_to("/tmp") else ()
 NAMES = ("own", "ordinary") if os.geteuid() == 0 else ("own",)
 
 
@@ -63,7 +66,7 @@ class Account(Cli):
 
     def isolated(self, *argv: str, options: Sequence[str] = (), env: dict[str, str] | None = None) -> Result:
         """Run a command in isolation, standing in the project."""
-        return self.at_project("run", "--isolate", *options, "--", *argv, env=env)
+        return self.at_project("run", "--isolate", *SEEN, *options, "--", *argv, env=env)
 
     def owns(self, *paths: Path) -> None:
         """Hand files over to the account's user."""
@@ -106,8 +109,8 @@ def account(name: str, net: FakeNet, canary: Canary) -> Iterator[Account]:
             root.chmod(0o755)
             for path in (root, *root.iterdir()):
                 os.chown(path, UID, UID)
-            if not made.find_python():
-                pytest.skip(f"{MISSING}: a Python that an ordinary user may start")
+        if not made.find_python():
+            pytest.skip(f"{MISSING}: a Python that an ordinary user may start")
         yield made
         made("daemon", "stop").ok()
         ends = time.monotonic() + 10

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from e2e.account import NAMES, Account, account
+from e2e.account import NAMES, SEEN, Account, account
 from e2e.attacks import ATTEMPTS
 from parts.canary import Canary
 from parts.fakenet import ADDRESS, FakeNet
@@ -102,7 +102,7 @@ def attacked(who: Account, net: FakeNet, canary: Canary) -> dict[str, dict[str, 
     with outside(who, aims, file):
         for name, options in (
             ("plain", []),
-            ("isolated", ["--isolate", "--allow-host=front.example.com", "--allow-host=rebinding.example.com"]),
+            ("isolated", ["--isolate", *SEEN, "--allow-host=front.example.com", "--allow-host=rebinding.example.com"]),
         ):
             file.write_text(json.dumps(aims | {"plain": name == "plain"}))
             (home.path / "victim").touch()

@@ -1,10 +1,12 @@
 """`run --isolate`: programs that ignore every proxy variable are served, and nothing else is reached (P5, level C)."""
 
+import contextlib
 import json
 import os
 import pty
 import secrets
 import select
+import shlex
 import signal
 import subprocess
 import time
@@ -12,11 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e.account import NAMES, Account, account
+from e2e.account import NAMES, SEEN, Account, account
 from parts.canary import Canary
 from parts.fakenet import FakeNet
 from parts.machine import need, node
 from parts.product import Cli
+
+from authsome.cli.isolate import landlock
 
 KEY = "sk-proj-{}abcdefgh"
 HOST = "api.openai.com"
@@ -79,15 +83,25 @@ def who(connected: Account, internet: FakeNet, canary: Canary) -> Account:
     return connected
 
 
-def running(who: Account, *argv: str, options: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-    """An isolated command beside the test, that has said its first line."""
-    command = who.command([*who.program, "run", "--isolate", *options, "--", *argv], who.project)
-    process = subprocess.Popen(
-        command, env=who.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+@contextlib.contextmanager
+def running(who: Account, text: str) -> Iterator["subprocess.Popen[str]"]:
+    """A shell in isolation beside the test, that has said its first line. What is left of it at the end is killed."""
+    command = who.command([*who.program, "run", "--isolate", *SEEN, "--", "sh", "-c", text], who.project)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=who.environment(), stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            for pid in pids(text):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def marked(text: str) -> str:
+    """A script that no other test runs: its processes are found by it."""
+    return f"{text}; : {secrets.token_hex(8)}"
 
 
 def pids(mark: str) -> list[int]:
@@ -189,6 +203,13 @@ def test_a_host_of_a_provider_that_is_not_lent_is_not_reached(who: Account, cana
     who("logout", "anthropic").ok()
 
 
+def test_clear_text_to_a_routed_host_is_refused_in_words(who: Account, internet: FakeNet) -> None:  # X09
+    need("curl")
+    done = who.isolated("curl", "-sS", "--noproxy", "*", "-w", "%{http_code}", f"http://{HOST}/v1/models").ok()
+    assert done.out.endswith("403") and "port_not_routed" in done.out
+    assert not internet.journal(HOST)
+
+
 def test_names_resolve_over_tcp_too_and_only_to_ipv4(who: Account) -> None:
     text = f"""
 import socket, struct
@@ -260,7 +281,7 @@ for path in ("a/b", "a/b/home", "a/b/home/run"):
         print(path)
 print(os.listdir("a/b/home"))
 """
-        options = ["--allow-write", str(who.home.root / "a")]
+        options = [*SEEN, "--allow-write", str(who.home.root / "a")]
         who.isolated("true", env=elsewhere).ok()
         argv = who.command([*who.program, "run", "--isolate", *options, "--", who.python, "-c", text], who.home.root)
         done = subprocess.run(argv, env=who.environment(elsewhere), capture_output=True, text=True, check=False)
@@ -286,7 +307,7 @@ with open("data", "w") as data:
     os.set_inheritable(data.fileno(), True)
     kept = data.fileno()
     code = "import os; print([n for n in range(99) if os.path.exists(f'/proc/self/fd/{{n}}')])"
-    command = ["run", "--isolate", "--", sys.executable, "-c", code]
+    command = ["run", "--isolate", *{SEEN!r}, "--", sys.executable, "-c", code]
     subprocess.run({who.program!r} + command, close_fds=False, check=True)
 print([0, 1, 2, kept])
 """
@@ -335,8 +356,8 @@ def test_the_exit_status_is_the_commands(who: Account) -> None:
 
 
 def test_signals_reach_the_command(who: Account) -> None:
-    text = "trap 'echo term; exit 3' TERM; trap 'echo hup' HUP; echo ready; while :; do sleep 0.05; done"
-    with running(who, "sh", "-c", text) as process:
+    text = marked("trap 'echo term; exit 3' TERM; trap 'echo hup' HUP; echo ready; while :; do sleep 0.05; done")
+    with running(who, text) as process:
         supervisor = supervisor_of(who, text)
         os.kill(supervisor, signal.SIGHUP)
         assert process.stdout is not None and process.stdout.readline() == "hup\n"
@@ -346,16 +367,36 @@ def test_signals_reach_the_command(who: Account) -> None:
 
 
 def test_a_killed_supervisor_takes_everything_along(who: Account) -> None:
-    text = "sleep 300 & echo ready; sleep 300; : killed"
-    with running(who, "sh", "-c", text) as process:
+    text = marked("sleep 300 & echo ready; sleep 300")
+    with running(who, text) as process:
         os.kill(supervisor_of(who, text), signal.SIGKILL)
         assert gone(text)
         assert process.wait(10) != 0
 
 
+def test_it_cannot_signal_what_stands_beside_it(cli: Cli) -> None:
+    """A signal to its group would reach the rest of the pipeline; Landlock keeps it in."""
+    need("isolation")
+    program = cli.argv("run", "--isolate", "--", "sh", "-c", "kill -KILL 0")
+    text = f"sleep 302 & {shlex.join(program)}; kill -0 $! && echo alive; kill $!"
+    argv = ["sh", "-c", text]
+    done = subprocess.run(
+        argv,
+        cwd=cli.home.output,
+        env=cli.home.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    assert (done.stdout == "alive\n") is (landlock.version() >= 6)
+
+
 def test_what_the_command_leaves_behind_ends_with_it(who: Account) -> None:
-    assert who.isolated("sh", "-c", "setsid sleep 301 >/dev/null 2>&1 & exit 0").code == 0
-    assert gone("301")
+    left = marked("sleep 300")
+    text = 'setsid sh -c "$1" >/dev/null 2>&1 & sleep 0.2; cat /proc/[0-9]*/cmdline | grep -c "sleep 300"'
+    assert int(who.isolated("sh", "-c", text, "sh", left).ok().out) > 0
+    assert gone(left)
 
 
 def test_orphans_are_buried(who: Account) -> None:
@@ -365,13 +406,14 @@ def test_orphans_are_buried(who: Account) -> None:
 
 def test_whoever_reads_its_output_learns_when_it_closes_it(who: Account) -> None:
     inner = '"$@" 2>/dev/null | { cat; echo closed; }'
-    command = [*who.program, "run", "--isolate", "--", "sh", "-c", "exec >&-; read line"]
+    text = marked("exec >&-; read line")
+    command = [*who.program, "run", "--isolate", *SEEN, "--", "sh", "-c", text]
     argv = who.command(["sh", "-c", inner, "sh", *command], who.project)
     pipe = subprocess.PIPE
     with subprocess.Popen(argv, env=who.environment(), stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None and process.stdin is not None
         assert process.stdout.readline() == "closed\n"
-        assert pids("exec >&-; read line")
+        assert pids(text)
         process.stdin.close()
 
 
@@ -379,7 +421,7 @@ def test_the_run_goes_on_after_a_restart_of_the_daemon(who: Account, internet: F
     need("curl")
     curl = "curl -sS --noproxy '*' -o /dev/null -w '%{http_code}\n' --retry 20 --retry-all-errors --retry-delay 1 "
     curl += f"https://{HOST}/v1/models 2>/dev/null"
-    with running(who, "sh", "-c", f"{curl} >first; echo ready; read line; {curl}") as process:
+    with running(who, f"{curl} >first; echo ready; read line; {curl}") as process:
         who("daemon", "restart").ok()
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write("\n")

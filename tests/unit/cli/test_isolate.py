@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from authsome.cli.isolate import seccomp
+from authsome.cli.isolate import kernel, landlock, seccomp
 from authsome.cli.isolate.plan import Mount, Plan, aliases, make_plan, without_agents
 from authsome.errors import NotAllowed, UsageError
 
@@ -199,3 +199,42 @@ def test_a_part_of_the_system_is_not_written_to(place: Place, monkeypatch: pytes
     plan = place.plan()
     assert plan.writable == plan.readable == set()
     assert bool(plan.remarks) is (where != "/tmp")
+
+
+def test_landlock_allows_writing_in_few_places(tmp_path: Path) -> None:
+    """In a process of its own, because there is no way back; where there is no Landlock, nothing is refused."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            kernel.process_control(38, 1)
+            landlock.confine([str(inside), "/nowhere"])
+            (inside / "x").write_text("x")
+            (inside / "x").rename(inside / "y")
+            try:
+                outside.write_text("x")
+            except PermissionError:
+                code = 2
+            else:
+                code = 3
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert code == (2 if landlock.version() else 3)
+    assert (inside / "y").exists()
+
+
+def test_a_home_that_is_mounted_twice_is_out_of_reach_twice(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path.resolve() / "other"
+    (other / ".authsome").mkdir(parents=True)
+    mounts = [Mount("8:1", "/", "/", "ext4"), Mount("8:1", str(place.person), str(other), "ext4")]
+    monkeypatch.setattr("authsome.cli.isolate.plan.read_mounts", lambda: mounts)
+    assert str(other / ".authsome") in place.plan().hidden
+    with pytest.raises(NotAllowed):
+        place.plan(read=(str(other / ".authsome"),))
+    monkeypatch.chdir(other)
+    assert place.plan().writable == set()  # it is the person's home by another name

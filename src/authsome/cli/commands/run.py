@@ -64,8 +64,9 @@ def _run_isolated(given: Given, out: Output, inherited: dict[str, str], lent: An
     from authsome.cli.isolate.supervisor import PROXY, supervise
 
     command, home = list(given.many("command")), read_home()
+    secrets = [os.path.join(home, path) for path in lent.get("private", ())]
     plan = make_plan(
-        home, str(lent["directory"]), [os.path.join(home, path) for path in lent["private"]], inherited, command[0],
+        home, str(lent["directory"]), secrets, inherited, command[0],
         given.many("allow_read"), given.many("allow_write"),
     )  # fmt: skip
     for remark in plan.remarks:

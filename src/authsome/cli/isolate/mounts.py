@@ -77,11 +77,11 @@ def _make_devices(devices: dict[str, int]) -> None:
 def _hide(path: str, *, always: bool = False) -> bool:
     """Lay nothing over a path; true if there is a directory now, in which something may be shown again.
 
-    A path that is not there any more lies below a hidden one.
+    A path that is not there any more lies below a hidden one; one that we may not look up, the command may not either.
     """
     try:
         is_directory = stat.S_ISDIR(os.lstat(path).st_mode)
-    except FileNotFoundError:
+    except OSError:
         if not always:
             return False
         _make_place(path, is_directory=True)

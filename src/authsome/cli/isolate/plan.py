@@ -88,28 +88,25 @@ def make_plan(
     people = {os.path.realpath(each) for each in (environment.get("HOME", ""), _own_home()) if os.path.isabs(each)}
     readable = {_named(path, "--allow-read") for path in allow_read}
     writable = {_named(path, "--allow-write") for path in allow_write}
-    for path in readable | writable:
-        if path == home or is_below(path, home):
-            raise NotAllowed(f"{path} belongs to authsome itself", "an isolated command never sees it")
     named = readable | writable
     current = os.path.realpath(os.getcwd())
-    if current == home or is_below(current, home):
-        raise NotAllowed("the current directory belongs to authsome itself", "change into a project's directory")
+    mounts = read_mounts()
+    never = _everywhere({home, *(os.path.realpath(path) for path in secrets)}, mounts)
+    for path in (*named, current):
+        if any(path == each or is_below(path, each) for each in never):
+            raise NotAllowed(f"{path} belongs to authsome itself", "an isolated command never sees it")
     remarks = []
-    if _holds_more(current, (*people, home)):
+    if _holds_more(current, _everywhere({*people, home}, mounts)):
         if is_below(current, _TEMPORARY):
             readable.add(current)
         if current not in (*writable, _TEMPORARY):
             remarks.append(f"{current} can only be read: change into a project's directory, or use --allow-write")
     else:
         writable.add(current)
-    never = {home, *(os.path.realpath(path) for path in secrets)}
     hidden = {os.path.realpath(place) for place in _SYSTEM_PRIVATE}
     hidden |= {os.path.realpath(os.path.join(person, place)) for person in people for place in _PRIVATE}
     hidden |= {os.path.realpath(path) for path in _sockets(environment)}
-    hidden = {path for path in hidden - named if os.path.lexists(path)}
-    mounts = read_mounts()
-    hidden |= {alias for path in hidden | never for alias in aliases(path, mounts) if alias not in named}
+    hidden = _everywhere({path for path in hidden - named if os.path.lexists(path)}, mounts) - named
     hidden |= never | {mount.place for mount in mounts if mount.kind == "proc" and not _leads_to_proc(mount.place)}
     if _is_hidden(current, hidden, named):
         raise NotAllowed(
@@ -184,6 +181,11 @@ def aliases(path: str, mounts: Iterable[Mount]) -> set[str]:
             if other != path and os.path.lexists(other):
                 found.add(other)
     return found
+
+
+def _everywhere(paths: set[str], mounts: Iterable[Mount]) -> set[str]:
+    """The paths, and where else they can be reached."""
+    return paths | {alias for path in paths for alias in aliases(path, mounts)}
 
 
 def _joined(directory: str, path: str) -> str:

@@ -1,6 +1,7 @@
 """The process outside: it asks for the namespaces, hands their sockets to the daemon, and waits for the command."""
 
 import array
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ PROXY = f"http://127.0.0.1:{PROXY_PORT}"
 _SYNCHRONOUS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
                 signal.SIGABRT, signal.SIGTTIN, signal.SIGTTOU)  # fmt: skip
 _FROM_A_PROCESS = 0  # si_code of kill(2); what the terminal sends has reached the command already
+_SECONDS = 30.0
 _HINT = "leave --isolate out to run it without that wall"
 
 
@@ -49,15 +51,18 @@ def supervise(
     theirs.close()
     try:
         with ours:
+            ours.settimeout(_SECONDS)
             handed = handing.Handing(home, token, hosts, _received(ours, b"sockets"))
             connection = handed.hand_over()
             ours.send(b"go")
             (target,) = _received(ours, b"started")
             _await_start(ours)
-    except BaseException:
+    except BaseException as error:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if isinstance(error, TimeoutError):
+            raise AuthsomeError(f"the isolated process has not begun within {_SECONDS:.0f} s") from None
         raise
     handed.keep(connection)
     _let_go_of_streams()
@@ -66,6 +71,8 @@ def supervise(
 
 def _wait(child: int, target: int, watched: set[signal.Signals]) -> int:
     """Pass on what is sent to this process, until the command has ended."""
+    for number in {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP} & signal.sigpending():
+        _pass_on(target, number)  # from a terminal, before there was a command, or just after
     while True:
         info = signal.sigwaitinfo(watched)
         if info.si_signo == signal.SIGCHLD:
@@ -74,12 +81,14 @@ def _wait(child: int, target: int, watched: set[signal.Signals]) -> int:
                 return inside.exit_status(status)
             continue
         if info.si_code <= _FROM_A_PROCESS:
-            try:
-                signal.pidfd_send_signal(target, info.si_signo)
-            except ProcessLookupError:
-                continue
+            _pass_on(target, info.si_signo)
         if info.si_signo == signal.SIGTSTP:
             os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _pass_on(target: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended, and we are about to learn it
+        signal.pidfd_send_signal(target, number)
 
 
 def _received(channel: socket.socket, word: bytes) -> list[int]:

@@ -22,6 +22,7 @@ from authsome.proxy.rules.dns import Question, Verdict, answer, read_question
 
 _BACKLOG = 1024
 _MOST_NAMES = 8192
+_MOST_TOLD = 1024
 _NETWORK = ipaddress.ip_network("198.18.0.0/15")  # for tests of networks (RFC 2544), so nobody's real address
 _CLEAR_PORT = 80
 _QUESTION_TIME = 10.0
@@ -65,6 +66,7 @@ class Names:
         self._live = live
         self._by_name: dict[str, str] = {}
         self._by_address: dict[str, str] = {}
+        self._told: set[str] = set()  # names whose refusal was recorded
 
     def of(self, address: str) -> str | None:
         """The name that an address stands for."""
@@ -76,8 +78,10 @@ class Names:
         if not isinstance(question, Question):
             return question
         if not question.host or not may_reach(self._core.house.table(), self._live.terms, question.host):
-            if question.host and question.wants_address:
-                self._core.denied(self._live, question.host, "host_not_allowed")
+            if question.host and question.wants_address and len(self._told) < _MOST_TOLD:
+                if question.host not in self._told:
+                    self._core.denied(self._live, question.host, "host_not_allowed")
+                self._told.add(question.host)
             return answer(question, Verdict.NO_SUCH_NAME)
         if not question.wants_address:
             return answer(question, Verdict.FOUND)
