@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from authsome.model.injection import BasicInjection, BodyInjection, HeaderInjection, PathInjection, QueryInjection
 from authsome.model.secret import Secret
 from authsome.proxy.rules.head import BadMessage
-from authsome.proxy.rules.scrub import Passage, TokenPassage, coding_of, needles_of, overwrite
+from authsome.proxy.rules.scrub import Passage, TokenPassage, check_token_answer, coding_of, needles_of, overwrite
 
 VALUE = "abcabcabd-secret/value"
 NEEDLES = (VALUE.encode(),)
@@ -175,3 +175,17 @@ def test_an_endless_answer_of_a_token_endpoint_is_not_kept() -> None:  # X50
     with pytest.raises(BadMessage):
         for _ in range(32):
             passage.feed(bytes(1 << 16))
+
+
+@pytest.mark.parametrize(
+    "kind", [b"application/json; charset=utf-8", b"application/x-www-form-urlencoded", b"a/b+json"]
+)
+def test_a_token_endpoint_may_answer_in_what_is_searched(kind: bytes) -> None:
+    check_token_answer([(b"content-type", b"Content-Type", kind), (b"x", b"X", b"1")])
+    check_token_answer([])
+
+
+@pytest.mark.parametrize("kind", [b"application/xml", b"application/octet-stream", b""])
+def test_a_token_endpoint_may_not_answer_in_anything_else(kind: bytes) -> None:
+    with pytest.raises(BadMessage):
+        check_token_answer([(b"content-type", b"Content-Type", kind)])

@@ -108,3 +108,14 @@ def test_a_form_without_a_placeholder_is_not_written_anew() -> None:
 def test_a_placeholder_that_a_form_encodes_more_than_it_needs_to_went_out() -> None:
     encoded = "".join(f"%{byte:02x}" for byte in PLACEHOLDER.encode())
     assert replaced(f"a=1&%74oken={encoded}".encode(), FORM) == f"a=1&%74oken={SECRET}".encode()
+
+
+def test_a_form_of_endless_fields_is_not_taken_apart() -> None:  # P28
+    body = b"&" * 1001 + f"token={PLACEHOLDER}".encode()
+    assert isinstance(replaced(body, FORM), Deny)
+    assert replaced(b"&" * 5000, FORM) == b"&" * 5000  # without a placeholder nobody looks
+
+
+def test_a_placeholder_that_json_spells_in_another_way_let_a_decoy_get_the_credential() -> None:  # P3
+    body = b'{"token": "\\u0061uthsome-proxy-managed", "text": "' + PLACEHOLDER.encode() + b'"}'
+    assert isinstance(replaced(body), Deny)

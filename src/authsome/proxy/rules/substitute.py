@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
-from urllib.parse import quote_plus, unquote_plus
+from urllib.parse import quote_plus, unquote_plus, unquote_to_bytes
 
 from authsome.model.injection import BodyInjection
 from authsome.model.secret import Secret
@@ -45,6 +45,8 @@ class Substitution(NamedTuple):
 
     def _in_form(self, body: bytes, credential: Secret) -> bytes | Deny:
         if body.count(b"&") > _MOST_FIELDS:
+            if not self.placeholders.count(unquote_to_bytes(body)):
+                return body
             return misplaced(f"a form of more than {_MOST_FIELDS} fields with a placeholder")
         parts = body.split(b"&")
         for at, part in enumerate(parts):
