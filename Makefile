@@ -51,7 +51,10 @@ coverage: $(DEV) ## every branch of the proxy's rules, by their own tests alone
 	@$(BIN)/coverage report
 
 attacks: $(DEV) ## try hostile code in plain and isolated runs, write the table of docs/threat-model.md
-	@WRITE_ATTACKS=1 $(BIN)/pytest tests/e2e/test_attacks.py
+	@WRITE_ATTACKS=1 $(BIN)/pytest -m isolation tests/e2e/test_attacks.py
+
+isolation: $(DEV) $(NODE) ## run --isolate, with the programs and the attacks that it is for
+	@$(BIN)/pytest -n 2 -m isolation tests/e2e $(ARGS)
 
 compatibility: $(DEV) $(CLIENTS) ## try real client libraries, write docs/compatibility.md; ARGS="openai curl" tries two
 	@PYTHONPATH=tests $(BIN)/python -m compatibility $(ARGS)
@@ -144,4 +147,4 @@ chromium:
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium …" && apt-get -qq update \
 	&& DEBIAN_FRONTEND=noninteractive apt-get -qqy install --no-install-recommends chromium libnss3-tools >/dev/null; } || true
 
-.PHONY: help demo test check coverage attacks compatibility bench rivals soak wheel sbom audit format clean lock chromium
+.PHONY: help demo test isolation check coverage attacks compatibility bench rivals soak wheel sbom audit format clean lock chromium

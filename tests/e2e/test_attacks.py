@@ -17,6 +17,8 @@ from parts.canary import Canary
 from parts.fakenet import ADDRESS, FakeNet
 from parts.product import free_port
 
+pytestmark = pytest.mark.isolation  # by make isolation: processes, signals and terminals take their time
+
 THREATS = Path(__file__).parents[2] / "docs" / "threat-model.md"
 BEGIN, END = "<!-- attacks: begin -->\n", "<!-- attacks: end -->\n"
 KEY = "sk-proj-{}abcdefgh"
