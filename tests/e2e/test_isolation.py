@@ -22,6 +22,8 @@ from parts.product import Cli
 
 from authsome.cli.isolate import landlock
 
+pytestmark = pytest.mark.isolation  # by make isolation: processes, signals and terminals take their time
+
 KEY = "sk-proj-{}abcdefgh"
 HOST = "api.openai.com"
 
@@ -47,7 +49,6 @@ print(pool.request("GET", "https://api.openai.com/v1/models", headers={"Authoriz
     "asyncio": """
 import asyncio
 
-pytestmark = pytest.mark.isolation  # by make isolation: processes, signals and terminals take their time
 async def ask():
     reader, writer = await asyncio.open_connection("api.openai.com", 443, ssl=True)
     fields = f"Host: api.openai.com\\r\\nAuthorization: Bearer {key}\\r\\n"
