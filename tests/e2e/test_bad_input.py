@@ -53,7 +53,7 @@ def connected(cli: Cli, canary: Canary) -> Cli:
         (["remove", "openai"], 4, "bundled"),
         (["register", "/no/such/file.json"], 64, "/no/such/file.json"),
         (["run"], 64, "COMMAND"),
-        (["run", "--isolate", "--", "true"], 4, "isolate"),
+        (["run", "--isolate", "--allow-read", "/nowhere", "--", "true"], 64, "/nowhere"),
         (["no-such-command"], 64, "no-such-command"),
         (["get"], 64, "PROVIDER"),
         (["list", "--no-such-option"], 64, "--no-such-option"),
