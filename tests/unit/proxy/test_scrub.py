@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from authsome.model.injection import BasicInjection, BodyInjection, HeaderInjection, PathInjection, QueryInjection
 from authsome.model.secret import Secret
 from authsome.proxy.rules.head import BadMessage
-from authsome.proxy.rules.scrub import Passage, TokenPassage, check_token_answer, coding_of, needles_of, overwrite
+from authsome.proxy.rules.scrub import (
+    Passage,
+    TokenPassage,
+    check_token_answer,
+    coding_of,
+    needles_of,
+    overwrite,
+    passage_kind,
+)
 
 VALUE = "abcabcabd-secret/value"
 NEEDLES = (VALUE.encode(),)
@@ -181,8 +189,11 @@ def test_an_endless_answer_of_a_token_endpoint_is_not_kept() -> None:  # X50
     "kind", [b"application/json; charset=utf-8", b"application/x-www-form-urlencoded", b"a/b+json"]
 )
 def test_a_token_endpoint_may_answer_in_what_is_searched(kind: bytes) -> None:
-    check_token_answer([(b"content-type", b"Content-Type", kind), (b"x", b"X", b"1")])
+    fields = [(b"content-type", b"Content-Type", kind), (b"x", b"X", b"1")]
+    check_token_answer(fields)
     check_token_answer([])
+    assert passage_kind(fields, hides_tokens=True) is TokenPassage
+    assert passage_kind(fields, hides_tokens=False) is Passage
 
 
 @pytest.mark.parametrize("kind", [b"application/xml", b"application/octet-stream", b""])

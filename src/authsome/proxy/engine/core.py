@@ -1,6 +1,7 @@
 """What every connection of the proxy needs at hand."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from authsome.model.event import Denied
@@ -11,6 +12,8 @@ from authsome.proxy.engine.ports import House, Limits
 from authsome.proxy.engine.runs import LiveRun, Runs
 from authsome.proxy.engine.trust import Trust
 from authsome.proxy.engine.upstream import Pool
+from authsome.proxy.rules.decide import known_placeholders
+from authsome.proxy.rules.head import Field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,11 @@ class Core:
     pool: Pool
     streams: Http2Pool
     runs: Runs
+
+    def carries_placeholder(self, live: LiveRun, trailers: Iterable[Field]) -> bool:
+        """Whether a placeholder stands in trailers, where none is replaced, so that it goes nowhere (P3)."""
+        known = known_placeholders(self.house.table(), live.terms)
+        return any(known.count(name + b":" + value) for _, name, value in trailers)
 
     def denied(self, live: LiveRun, host: str, error: str) -> None:
         """Record a refusal."""

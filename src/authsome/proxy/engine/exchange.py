@@ -13,7 +13,7 @@ from authsome.proxy.rules.decide import Deny
 from authsome.proxy.rules.framing import NOT_ANSWERED, RequestFraming, ResponseFraming, Unmeasured
 from authsome.proxy.rules.head import BadMessage, ResponseHead
 from authsome.proxy.rules.inject import with_length
-from authsome.proxy.rules.scrub import Passage, TokenPassage, check_token_answer, coding_of, overwrite
+from authsome.proxy.rules.scrub import Passage, coding_of, overwrite, passage_kind
 from authsome.proxy.rules.substitute import LARGEST_BODY
 
 if TYPE_CHECKING:
@@ -250,9 +250,7 @@ class Exchange:
             coding = coding_of(head.fields)
             chunked = chunked or (bool(coding) and http11)
             self.decode_chunks = True
-            if self._asked.hides_tokens:
-                check_token_answer(head.fields)
-            kind = TokenPassage if self._asked.hides_tokens else Passage
+            kind = passage_kind(head.fields, hides_tokens=self._asked.hides_tokens)
             self.passage = kind(self._asked.needles, coding=coding, chunked=chunked)
         return self.passage, chunked
 

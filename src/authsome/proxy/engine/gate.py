@@ -145,8 +145,7 @@ class Gate:
         decision, outline, substitution = judged.decision, judged.outline, judged.substitution
         assert decision is not None and outline is not None
         if decision.lendable.scrub and self._live.run.scrub:
-            # after a renewal the credential before may still come back
-            asked.needles = tuple(dict.fromkeys(asked.needles + self._needles(decision, credential)))
+            asked.needles += self._needles(decision, credential)  # after a renewal, the one before may come back too
         asked.renew = lambda: self._renew(borrower, judged, asked, credential)
         if substitution is not None:
             asked.substitute = lambda body: substitution.apply(body, credential)

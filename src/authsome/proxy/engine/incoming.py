@@ -13,7 +13,6 @@ from authsome.proxy.engine.refusals import HEAD_TOO_SLOW, TOO_SLOW, Refusal, bad
 from authsome.proxy.engine.runs import Member
 from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.rules.body import Body, ChunkedBody, body_of
-from authsome.proxy.rules.decide import known_placeholders
 from authsome.proxy.rules.framing import RequestFraming, frame_request
 from authsome.proxy.rules.head import LONGEST_HEAD, LONGEST_REQUEST_LINE, BadMessage, Field, RequestHead, RequestReader
 
@@ -304,12 +303,10 @@ class Incoming(asyncio.Protocol):
             exchange.sent()
 
     def _check_trailers(self, trailers: list[Field]) -> None:
-        """A placeholder is not substituted there, so it goes nowhere (P3). Raises BadMessage."""
+        """See `Core.carries_placeholder`. Raises BadMessage."""
         live = self.member.live
-        if live is not None:
-            known = known_placeholders(self.core.house.table(), live.terms)
-            if any(known.count(name + b":" + value) for _, name, value in trailers):
-                raise BadMessage("a trailer carries a placeholder", 403)
+        if live is not None and self.core.carries_placeholder(live, trailers):
+            raise BadMessage("a trailer carries a placeholder", 403)
 
     # ending
 

@@ -2,7 +2,7 @@
 
 What is written refers to the static table alone and uses no Huffman code. So a block is the same on every
 connection, can be made ahead of the credential, is searched and overwritten like any text, and leaves
-nothing of a run in a table that another run's requests share.
+nothing of a request in a table that others share.
 """
 
 import logging

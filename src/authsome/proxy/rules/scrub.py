@@ -174,6 +174,14 @@ def check_token_answer(fields: Iterable[Field]) -> None:
         raise BadMessage("the token endpoint answered in a form that is not searched", 502)
 
 
+def passage_kind(fields: Iterable[Field], *, hides_tokens: bool) -> type[Passage]:
+    """What the body of an answer goes through. Raises BadMessage (502) for one that cannot be searched for tokens."""
+    if not hides_tokens:
+        return Passage
+    check_token_answer(fields)
+    return TokenPassage
+
+
 def coding_of(fields: Iterable[Field]) -> bytes:
     """The one coding of an answer, if it has one. Raises BadMessage (502) for one that cannot be read.
 

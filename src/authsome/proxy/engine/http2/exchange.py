@@ -11,7 +11,7 @@ from authsome.proxy.rules.frames import Code
 from authsome.proxy.rules.head import BadMessage, Field
 from authsome.proxy.rules.hpack import block_of
 from authsome.proxy.rules.inject import block_with_length
-from authsome.proxy.rules.scrub import Passage, TokenPassage, check_token_answer, coding_of, overwrite
+from authsome.proxy.rules.scrub import Passage, coding_of, overwrite, passage_kind
 from authsome.proxy.rules.stream import StreamRequest, StreamResponse, response_of, trailers_of
 from authsome.proxy.rules.substitute import LARGEST_BODY
 
@@ -33,7 +33,7 @@ class Http2Exchange:
     """
 
     __slots__ = (
-        "_asked", "_begun", "_block", "_client", "_head", "_held", "_incoming", "_interims", "_kept", "_kept_size",
+        "_asked", "_block", "_client", "_head", "_held", "_incoming", "_interims", "_kept", "_kept_size",
         "_passage", "_pool", "_received", "_renewed", "_retried", "_server", "_started", "_substituted", "_trailers",
         "_waiting", "begun", "dropped_trailers", "lending",
     )  # fmt: skip
@@ -268,9 +268,7 @@ class Http2Exchange:
         switched = bool(self._head.protocol) and head.status < 300
         bodiless = end or switched or asked.method == "HEAD"
         if (asked.needles or asked.hides_tokens) and not bodiless:
-            if asked.hides_tokens:
-                check_token_answer(fields)
-            kind = TokenPassage if asked.hides_tokens else Passage
+            kind = passage_kind(fields, hides_tokens=asked.hides_tokens)
             self._passage = kind(asked.needles, coding=coding_of(fields))
             if self._passage.decodes and self._server is not None:
                 fields = [field for field in fields if field[0] not in CODED]

@@ -10,7 +10,6 @@ from authsome.proxy.engine.http2.outgoing import Http2Outgoing
 from authsome.proxy.engine.refusals import Refusal, bad_request
 from authsome.proxy.engine.runs import Member
 from authsome.proxy.rules import frames
-from authsome.proxy.rules.decide import known_placeholders
 from authsome.proxy.rules.frames import PREFACE, Code, Setting
 from authsome.proxy.rules.head import LONGEST_HEAD, BadMessage, Field
 from authsome.proxy.rules.hpack import block_of
@@ -157,12 +156,9 @@ class Http2Incoming(Http2Connection):
             self._cuts = PATIENCE
 
     def carries_placeholder(self, fields: list[Field]) -> bool:
-        """Whether a placeholder stands in these trailers, where none is replaced (P3)."""
+        """See `Core.carries_placeholder`."""
         live = self._member.live
-        if live is None:
-            return False
-        known = known_placeholders(self._core.house.table(), live.terms)
-        return any(known.count(name + b":" + value) for _, name, value in fields)
+        return live is not None and self._core.carries_placeholder(live, fields)
 
     def _open(self, stream: Stream, head: StreamRequest) -> None:
         gate = self._gate
