@@ -17,7 +17,7 @@ from parts.canary import Canary
 from parts.fakenet import ADDRESS, FakeNet
 from parts.product import free_port
 
-pytestmark = pytest.mark.isolation  # by make isolation: processes, signals and terminals take their time
+pytestmark = pytest.mark.isolation  # by make isolation: not every machine allows namespaces within namespaces
 
 THREATS = Path(__file__).parents[2] / "docs" / "threat-model.md"
 BEGIN, END = "<!-- attacks: begin -->\n", "<!-- attacks: end -->\n"

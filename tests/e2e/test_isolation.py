@@ -22,7 +22,7 @@ from parts.product import Cli
 
 from authsome.cli.isolate import landlock
 
-pytestmark = pytest.mark.isolation  # by make isolation: processes, signals and terminals take their time
+pytestmark = pytest.mark.isolation  # by make isolation: not every machine allows namespaces within namespaces
 
 KEY = "sk-proj-{}abcdefgh"
 HOST = "api.openai.com"
