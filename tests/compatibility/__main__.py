@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from e2e.account import SEEN
 from parts.canary import Canary
 from parts.command import run
 from parts.fakenet import ADDRESS, SIDE_DOOR, SPARE, FakeNet
@@ -26,6 +27,9 @@ PYTHON = HERE / ".venv" / "bin" / "python"
 PAGE = HERE.parent.parent / "docs" / "compatibility.md"
 GRPC_HOST = "grpc.googleapis.com"
 PATIENCE = 60.0
+PLACE = "/var/tmp"  # /tmp is another one in an isolated run
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+ISOLATED = ("--isolate", *SEEN, *(f"--allow-host={host}" for host in SIGNED_HOSTS))
 
 
 @contextmanager
@@ -60,13 +64,13 @@ def world(root: Path, canary: Canary) -> Iterator[Cli]:
         yield cli
 
 
-def attempt(cli: Cli, client: Client, canary: Canary) -> Attempt:
+def attempt(cli: Cli, client: Client, canary: Canary, *options: str) -> Attempt:
     """Let a client make its call, in a run of its own."""
     net = cli.home.net
     assert net is not None
     entries, greeted = len(net.journal()), len(net.greeted())
     try:
-        result = cli("run", "--", *command(client), timeout=PATIENCE)
+        result = cli("run", *options, "--", *command(client), timeout=PATIENCE)
         code, errors, out = result.code, result.err, result.out
     except AssertionError as error:
         code, errors, out = -9, str(error), ""
@@ -80,9 +84,22 @@ def command(client: Client) -> list[str]:
         case "Python":
             return [str(PYTHON), str(HERE / "clients" / "client.py"), client.name]
         case "Node":
-            return [node(), str(HERE / "clients" / "client.mjs"), client.name]
+            return [_node(client), str(HERE / "clients" / "client.mjs"), client.name]
         case "Programs":
             return PROGRAMS[client.name]
+
+
+def _node(client: Client) -> str:
+    """The Node that runs a client, or an empty text where there is none of its version."""
+    if not client.major:
+        return node()
+    found = shutil.which("node", path=SYSTEM_PATH) or ""
+    return found if found and run([found, "--version"]).out.startswith(f"v{client.major}.") else ""
+
+
+def is_here(client: Client) -> bool:
+    """Whether this machine has what a client runs on, beside what is installed for the sweep."""
+    return bool(shutil.which(client.name) if client.kind == "Programs" else client.kind != "Node" or _node(client))
 
 
 class Versions:
@@ -104,7 +121,7 @@ class Versions:
                 package = json.loads((HERE / "node_modules" / client.package / "package.json").read_text())
                 return str(package["version"])
             case "Node":
-                return f"Node {run([node(), '--version']).ok().out.strip().removeprefix('v')}"
+                return f"Node {run([_node(client), '--version']).ok().out.strip().removeprefix('v')}"
             case "Programs":
                 words = run([client.name, "--version"]).ok().out.split()
                 return next(word for word in words if word[0].isdigit())
@@ -112,30 +129,31 @@ class Versions:
 
 def main(names: list[str]) -> int:
     """The whole sweep, or those of the names."""
-    if reason := missing("namespaces"):
-        sys.exit(f"the private internet cannot be started: {reason}")
+    if reason := missing("namespaces") or missing("isolation"):
+        sys.exit(f"the private internet or an isolated run cannot be started: {reason}")
     if unknown := {*names} - {each.name for each in CLIENTS}:
         sys.exit(f"no client is called {', '.join(sorted(unknown))}")
     chosen = [each for each in CLIENTS if not names or each.name in names]
-    absent = [each for each in chosen if each.kind == "Programs" and not shutil.which(each.name)]
+    absent = [each for each in chosen if not is_here(each)]
     rows: list[Row] = []
     canary, versions = Canary(), Versions()
-    with tempfile.TemporaryDirectory(prefix="sweep-") as root, world(Path(root), canary) as cli:
+    with tempfile.TemporaryDirectory(prefix="sweep-", dir=PLACE) as root, world(Path(root), canary) as cli:
         for client in (each for each in chosen if each not in absent):
-            tried = attempt(cli, client, canary)
-            row = judge(client, versions.of(client), tried)
+            tried, confined = attempt(cli, client, canary), attempt(cli, client, canary, *ISOLATED)
+            row = judge(client, versions.of(client), tried, confined)
             rows.append(row)
             print(row, flush=True)
-            if row.outcome != client.expected:
+            if not row.is_as_known:
                 print(f"expected: {client.expected}\n{tried}", flush=True)
+                print(f"expected under --isolate: {client.expected_isolated}\n{confined}", flush=True)
         cli.home.close()
         leaks = canary.leaks()
     if not names:
         PAGE.write_text(page(rows))
-    wrong = [row.client for row in rows if row.outcome != row.client.expected]
+    wrong = [row.client for row in rows if not row.is_as_known]
     for line in (
         *(f"not as known: {client.kind} {client.name}" for client in wrong),
-        *(f"not on this machine, left out: {client.name}" for client in absent),
+        *(f"not on this machine, left out: {client.title}" for client in absent),
         *(f"the key leaked: {leak}" for leak in leaks),
     ):
         print(line)

@@ -40,17 +40,29 @@ class Row:
     proxied: bool | None
     protocols: tuple[str, ...]
     outcome: Outcome
+    isolated: Outcome
+
+    @property
+    def is_as_known(self) -> bool:
+        """Whether the client fared as it is known to, in both runs."""
+        return (self.outcome, self.isolated) == (self.client.expected, self.client.expected_isolated)
 
     def __str__(self) -> str:
         proxied = {True: "yes", False: "no", None: "unknown"}[self.proxied]
         protocols = ", ".join(_VERSIONS.get(each, each) for each in self.protocols) or "nothing arrived"
-        return f"| {self.client.title} | {self.version} | {proxied} | {protocols} | {self.outcome} |"
+        cells = (self.client.title, self.version, proxied, protocols, str(self.outcome), str(self.isolated))
+        return f"| {' | '.join(cells)} |"
 
 
-def judge(client: Client, version: str, attempt: Attempt) -> Row:
-    """The row of a client. The proxy dials the hosts at their side door, so the port tells which way a request came."""
+def judge(client: Client, version: str, attempt: Attempt, isolated: Attempt) -> Row:
+    """The row of a client, by its attempts in a plain run and in an isolated one.
+
+    The proxy dials the hosts at their side door, so the port tells which way a request came.
+    """
     protocols = tuple(sorted({entry.protocol for entry in attempt.entries}))
-    return Row(client, version, _is_proxied(attempt), protocols, _outcome(attempt))
+    confined = not isolated.greeted and all(entry.port == SIDE_DOOR for entry in isolated.entries)
+    outcome = _outcome(isolated) if confined else Outcome.FAILS
+    return Row(client, version, _is_proxied(attempt), protocols, _outcome(attempt), outcome)
 
 
 def _is_proxied(attempt: Attempt) -> bool | None:
@@ -88,6 +100,9 @@ def _holds_placeholder(entry: Entry) -> bool:
     return any(placeholder in text for placeholder in PLACEHOLDERS for text in texts)
 
 
+_COLUMNS = (
+    "client", "version", "through the proxy?", "HTTP version seen upstream", "result", "result under `--isolate`",
+)  # fmt: skip
 _HEAD = """\
 # Compatibility
 
@@ -96,14 +111,16 @@ connect, and its environment held only what `run` sets.
 
 This page is written by `make compatibility`. It installs the clients in the versions below, starts a private internet
 that plays the hosts and rejects every request without the right credential, logs in to each provider with a key, and
-lets every client make a call in a run of its own. The providers are the bundled ones; Google's tokens and git's
-password, which no bundled one takes as a key, have a provider file as you would write it yourself
+lets every client make a call in a run of its own. The providers are the bundled ones; Google's tokens, git's password
+and a store of objects, which no bundled one takes as a key, have a provider file as you would write it yourself
 ([providers](providers.md)). Each row is what happened: how the client ended, and what the host wrote down of the
 requests that reached it. The command fails where a client fares other than is known of it.
 
 A client that ignores the proxy variables reaches the real host with the placeholder, which the host rejects. Nothing
-leaks by that, as the client never held a credential. Isolation for these clients, which leaves them no other way than
-the proxy, comes later.
+leaks by that, as the client never held a credential. `run --isolate` ([how](cli.md#isolated)) serves such clients too:
+there every name leads to the proxy, and its certificates stand in the place of the files that clients read whatever the
+variables name. Each client was run once more in that way, with nothing else told to it. The last column is what
+happened then; what arrived past the proxy would count as a failure.
 """
 
 
@@ -113,9 +130,9 @@ def page(rows: Sequence[Row]) -> str:
     kinds: list[Kind] = ["Python", "Node", "Programs"]
     for kind in kinds:
         lines = [str(row) for row in rows if row.client.kind == kind]
-        title = "| client | version | through the proxy? | HTTP version seen upstream | result |\n|---|---|---|---|---|"
+        title = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
         parts.append("\n".join([f"## {kind}\n", title, *lines, ""]))
-    seen = [outcome for outcome in Outcome if any(row.outcome == outcome for row in rows)]
+    seen = [outcome for outcome in Outcome if any(outcome in (row.outcome, row.isolated) for row in rows)]
     means = [f"| {outcome} | {MEANINGS[outcome]} |" for outcome in seen]
     parts.append("\n".join(["## Results\n", "| result | means |\n|---|---|", *means, ""]))
     return "\n".join(parts)

@@ -32,16 +32,28 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class Client:
-    """A client as clients/ knows it by `name`; `package` is whose version is told, or "" for the runtime's own."""
+    """A client as clients/ knows it by `name`; `package` is whose version is told, or "" for the runtime's own.
+
+    `expected` is how it fares in a plain run. `major` is the version of the system's Node which it needs, 0 for the
+    one that the others run on.
+    """
 
     kind: Kind
     name: str
     title: str
     package: str = ""
     expected: Outcome = Outcome.WORKS
+    major: int = 0
+
+    @property
+    def expected_isolated(self) -> Outcome:
+        """How it fares under --isolate: every client is served, but nobody can sign for it."""
+        return self.expected if self.expected is Outcome.SIGNS else Outcome.WORKS
 
 
-def _clients(kind: Kind, *rows: tuple[str, str, str] | tuple[str, str, str, Outcome]) -> list[Client]:
+def _clients(
+    kind: Kind, *rows: tuple[str, str, str] | tuple[str, str, str, Outcome] | tuple[str, str, str, Outcome, int]
+) -> list[Client]:
     return [Client(kind, *row) for row in rows]
 
 
@@ -86,7 +98,9 @@ CLIENTS = [
         ("stripe", "stripe", "stripe", Outcome.DIRECT),
         ("notion", "@notionhq/client", "@notionhq/client"),
         ("aws_s3", "@aws-sdk/client-s3", "@aws-sdk/client-s3", Outcome.SIGNS),
+        ("aws_s3_token", "@aws-sdk/client-s3, with a token for a signature", "@aws-sdk/client-s3", Outcome.DIRECT),
         ("fetch", "fetch", ""),
+        ("fetch", "fetch, Node 20", "", Outcome.DIRECT, 20),
         ("https", "node:https", ""),
         ("undici", "undici", "undici"),
         ("undici_env_agent", "undici, `EnvHttpProxyAgent`", "undici"),
@@ -133,6 +147,9 @@ class Account:
         }
 
 
+OBJECTS_HOST = "objects.example.com"
+"""A store of objects that speaks S3's protocol and takes a token."""
+
 ACCOUNTS = (
     Account("openai", "sk-", ("api.openai.com",)),
     Account("anthropic", "sk-ant-", ("api.anthropic.com",), lambda key: ("x-api-key", key)),
@@ -145,6 +162,7 @@ ACCOUNTS = (
     Account(
         "google-token", "ya29", ("gmail.googleapis.com", "grpc.googleapis.com"), settings={"env_var": "GOOGLE_TOKEN"}
     ),
+    Account("objects", "obj_", (OBJECTS_HOST,), settings={"env_var": "OBJECTS_TOKEN"}),
     Account(
         "github-git",
         "ghp_",

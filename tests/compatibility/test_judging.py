@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from parts.fakenet import SIDE_DOOR, Entry
 
-from compatibility.judging import Attempt, judge
+from compatibility.judging import Attempt, Row, judge
 from compatibility.table import CLIENTS, PROGRAMS, Client, Outcome
 
 HERE = Path(__file__).resolve().parent
@@ -46,13 +47,32 @@ SIGNED = entry("AWS4-HMAC-SHA256 Credential=authsome-proxy-managed/…", authori
 def test_a_client_is_judged_by_how_it_ended_and_by_what_arrived(
     code: int, errors: str, entries: Sequence[Entry], greeted: Sequence[str], proxied: bool | None, outcome: Outcome
 ) -> None:
-    row = judge(CLIENT, "1.0", Attempt(code, errors, entries, greeted))
+    attempt = Attempt(code, errors, entries, greeted)
+    row = judge(CLIENT, "1.0", attempt, attempt)
     assert (row.proxied, row.outcome) == (proxied, outcome)
+    passed_by = bool(greeted) or any(each.port != SIDE_DOOR for each in entries)
+    assert row.isolated == (Outcome.FAILS if passed_by else outcome)
 
 
 def test_a_row_says_what_happened() -> None:
-    row = judge(CLIENT, "1.0", Attempt(0, "", [SERVED], []))
-    assert str(row) == "| One | 1.0 | yes | HTTP/1.1 | works |"
+    row = judge(CLIENT, "1.0", Attempt(1, "", [BYPASSED], []), Attempt(0, "", [SERVED], []))
+    assert str(row) == "| One | 1.0 | no | HTTP/1.1 | ignores proxy variables | works |"
+
+
+@pytest.mark.parametrize("known", Outcome)
+@pytest.mark.parametrize("confined", [SERVED, SIGNED])
+def test_how_a_client_fares_in_isolation_is_known_too(known: Outcome, confined: Entry) -> None:
+    client = replace(CLIENT, expected=known)
+    code = 0 if confined is SERVED else 1
+    row = Row(
+        client,
+        "1.0",
+        None,
+        (),
+        known,
+        judge(client, "", Attempt(0, "", [], []), Attempt(code, "", [confined], [])).isolated,
+    )
+    assert row.is_as_known is ((confined is SIGNED) == (known is Outcome.SIGNS))
 
 
 def test_every_client_of_the_table_has_a_program_and_the_other_way_round() -> None:
@@ -62,4 +82,4 @@ def test_every_client_of_the_table_has_a_program_and_the_other_way_round() -> No
         "Programs": [*PROGRAMS],
     }
     for kind, names in written.items():
-        assert sorted(names) == sorted(client.name for client in CLIENTS if client.kind == kind)
+        assert sorted(names) == sorted({client.name for client in CLIENTS if client.kind == kind})

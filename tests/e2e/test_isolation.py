@@ -17,7 +17,9 @@ import pytest
 from e2e.account import NAMES, SEEN, Account, account
 from parts.canary import Canary
 from parts.fakenet import FakeNet
-from parts.machine import need, node
+from parts.fakenet_server import BUNDLES
+from parts.machine import HERE, need, node
+from parts.pki import Authority
 from parts.product import Cli
 
 from authsome.cli.isolate import landlock
@@ -43,8 +45,8 @@ print(opener.open(asked).status)
 """,
     "urllib3": """
 import urllib3
-pool = urllib3.PoolManager(ca_certs=os.environ["SSL_CERT_FILE"])
-print(pool.request("GET", "https://api.openai.com/v1/models", headers={"Authorization": "Bearer " + key}).status)
+url = "https://api.openai.com/v1/models"
+print(urllib3.request("GET", url, headers={"Authorization": "Bearer " + key}).status)
 """,
     "asyncio": """
 import asyncio
@@ -66,6 +68,11 @@ require("https").get("https://api.openai.com/v1/models", {headers: {authorizatio
     "fetch": """
 fetch("https://api.openai.com/v1/models", {headers: {authorization: "Bearer " + key}})
   .then(answer => console.log(answer.status))
+""",
+    "ws": f"""
+const {{ WebSocket }} = require({str(HERE / "node_modules" / "ws")!r})
+const socket = new WebSocket("wss://api.openai.com/v1/realtime", {{headers: {{authorization: "Bearer " + key}}}})
+socket.on("message", text => {{ console.log(JSON.parse(text).type == "session.created" && 200); process.exit() }})
 """,
 }
 
@@ -167,18 +174,46 @@ def test_a_client_that_honours_them_is_served(who: Account, internet: FakeNet) -
     assert [entry.authorized for entry in internet.journal(HOST)] == [True, True]
 
 
-def test_a_client_with_roots_of_its_own_is_served(who: Account, internet: FakeNet) -> None:
-    bundle = who.project / ".venv" / "lib" / "python3.11" / "site-packages" / "certifi" / "cacert.pem"
-    bundle.parent.mkdir(parents=True, exist_ok=True)
-    bundle.write_text("nothing\n")
-    bundle.chmod(0o644)
-    text = f"""
-import ssl, urllib.request
-context = ssl.create_default_context(cafile={str(bundle)!r})
-print(urllib.request.urlopen("https://{HOST}/v1/models", context=context).status)
+OWN_ROOTS = """
+import ssl, sys, urllib.request
+context = ssl.create_default_context(cafile=sys.argv[1])
+print(urllib.request.urlopen("https://api.openai.com/v1/models", context=context).status)
 """
-    assert who.isolated(who.python, "-c", text).ok().out == "200\n"
-    assert bundle.read_text() == "nothing\n"
+
+
+def test_a_client_with_roots_of_its_own_is_served(who: Account, internet: FakeNet) -> None:
+    """By a link too; one that leads nowhere is no obstacle."""
+    library = who.project / ".venv" / "lib" / "python3.11" / "site-packages"
+    bundle, real = library / "certifi" / "cacert.pem", who.project / "roots.pem"
+    real.write_text("nothing\n")
+    real.chmod(0o644)
+    for link, target in ((bundle, real), (library / "botocore" / "cacert.pem", who.project / "gone")):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+    assert who.isolated(who.python, "-c", OWN_ROOTS, str(bundle)).ok().out == "200\n"
+    assert real.read_text() == "nothing\n"
+
+
+def test_a_client_that_trusts_the_systems_bundle_alone_is_served(who: Account) -> None:
+    bundle = next(path for path in BUNDLES if Path(path).is_file())
+    assert who.isolated("env", "-u", "SSL_CERT_FILE", who.python, "-c", OWN_ROOTS, bundle).ok().out == "200\n"
+
+
+@pytest.mark.parametrize("place", ["project/own.pem", "user/.aws/own.pem"])
+def test_a_client_with_roots_in_a_file_that_is_named_is_served(who: Account, internet: FakeNet, place: str) -> None:
+    """Wherever it lies, among what is hidden too; what it held before is trusted in there as well."""
+    own = who.home.root / place
+    own.parent.mkdir(exist_ok=True)
+    held = Authority("A CA of the owner's").pem.decode()
+    own.write_text(held)
+    own.chmod(0o644)
+    who.owns(own.parent, own)
+    options = ("--trust-file", str(own))
+    assert who.isolated(who.python, "-c", OWN_ROOTS, str(own)).code == 1
+    assert who.isolated(who.python, "-c", OWN_ROOTS, str(own), options=options).ok().out == "200\n"
+    assert held in who.isolated("cat", str(own), options=options).ok().out
+    assert who.isolated("sh", "-c", f"echo x > {own}", options=options).code != 0
+    assert own.read_text() == held
 
 
 def test_hosts_that_are_allowed_are_reached_and_seen_as_they_are(who: Account, internet: FakeNet) -> None:
@@ -268,6 +303,12 @@ def test_authsome_itself_cannot_be_named(who: Account) -> None:
     assert who.at_project("run", "--allow-host", "example.net", "--", "true").code == 64
 
 
+def test_its_own_command_line_says_that_it_stands_inside_a_run(who: Account) -> None:
+    where = (f"AUTHSOME_HOME={who.home.path}", f"AUTHSOME_PORT={who.home.port}")
+    done = who.isolated("env", *where, *who.program, "list")
+    assert done.code == 9 and "inside a run" in done.err
+
+
 def test_what_leads_to_a_hidden_place_cannot_be_renamed(who: Account) -> None:
     """Else another home could be put where the next command looks for it."""
     deep = who.home.root / "a" / "b"
@@ -282,13 +323,13 @@ for path in ("a/b", "a/b/home", "a/b/home/run"):
         os.rename(path, "a/elsewhere")
     except OSError as error:
         print(path)
-print(os.listdir("a/b/home"))
+print(os.path.exists("a/b/home/vault.db"), os.path.exists("a/b/home/run"))
 """
         options = [*SEEN, "--allow-write", str(who.home.root / "a")]
         who.isolated("true", env=elsewhere).ok()
         argv = who.command([*who.program, "run", "--isolate", *options, "--", who.python, "-c", text], who.home.root)
         done = subprocess.run(argv, env=who.environment(elsewhere), capture_output=True, text=True, check=False)
-        assert done.stdout == "a/b\na/b/home\na/b/home/run\n['run']\n", done.stderr
+        assert done.stdout == "a/b\na/b/home\na/b/home/run\nFalse True\n", done.stderr
         assert (deep / "home" / "vault.db").exists()
     finally:
         who("daemon", "stop", env=elsewhere)

@@ -61,6 +61,14 @@ def _refs(_: bytes) -> Answer:
     return b"application/x-git-upload-pack-advertisement", [body.encode()]
 
 
+def _buckets(_: bytes) -> Answer:
+    """S3's list of one bucket."""
+    bucket = "<Bucket><Name>engine</Name><CreationDate>2025-01-01T00:00:00Z</CreationDate></Bucket>"
+    return b"application/xml", [
+        f"<ListAllMyBucketsResult><Buckets>{bucket}</Buckets></ListAllMyBucketsResult>".encode()
+    ]
+
+
 _CANDIDATE = {"content": {"role": "model", "parts": [{"text": "".join(_WORDS)}]}, "finishReason": "STOP"}
 _MODEL = {"id": "gpt-none", "object": "model", "created": 1, "owned_by": "nobody"}
 
@@ -75,6 +83,7 @@ ANSWERS: dict[tuple[str, str], Callable[[bytes], Answer]] = {
     ("api.stripe.com", "/v1/balance"): _json({"object": "balance", "available": [], "pending": [], "livemode": False}),
     ("gmail.googleapis.com", "/gmail/v1/users/me/profile"): _json({"emailAddress": "ada@example.com"}),
     ("generativelanguage.googleapis.com", "/v1/models/none:generateContent"): _json({"candidates": [_CANDIDATE]}),
+    ("objects.example.com", "/"): _buckets,
     ("huggingface.co", "/api/whoami-v2"): _json({"type": "user", "name": "ada", "orgs": []}),
 }
 

@@ -156,6 +156,7 @@ COMMANDS = (
         Option("--allow-read", "With --isolate: let it read what is hidden otherwise.", MANY, metavar="PATH"),
         Option("--allow-write", "With --isolate: let it write there too.", MANY, metavar="PATH"),
         Option("--allow-host", "With --isolate: let it reach this host, or *.domain.", MANY, metavar="HOST"),
+        Option("--trust-file", "With --isolate: lay the run's certificates over this file.", MANY, metavar="FILE"),
         rest=True,
     ),
     Command(

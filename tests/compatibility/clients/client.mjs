@@ -7,6 +7,7 @@ const SAID = "nothing of substance";
 const env = process.env;
 const bearer = (token) => ({ authorization: `Bearer ${token}`, "user-agent": "compatibility" });
 const headers = bearer(env.GITHUB_TOKEN);
+const keyPair = { accessKeyId: "authsome-proxy-managed", secretAccessKey: "authsome-proxy-managed" };
 const messages = [{ role: "user", content: "what?" }];
 
 const greeted = (socket) =>
@@ -58,9 +59,16 @@ const clients = {
 
   async aws_s3() {
     const { S3Client, ListBucketsCommand } = await import("@aws-sdk/client-s3");
-    const key = "authsome-proxy-managed";
-    const credentials = { accessKeyId: key, secretAccessKey: key };
-    await new S3Client({ region: "us-east-1", credentials }).send(new ListBucketsCommand({}));
+    await new S3Client({ region: "us-east-1", credentials: keyPair }).send(new ListBucketsCommand({}));
+  },
+
+  async aws_s3_token() {
+    const { S3Client, ListBucketsCommand } = await import("@aws-sdk/client-s3");
+    const token = bearer(env.OBJECTS_TOKEN);
+    const signer = { sign: async (request) => Object.assign(request, { headers: { ...request.headers, ...token } }) };
+    const there = { region: "us-east-1", credentials: keyPair, endpoint: "https://objects.example.com", signer };
+    const answer = await new S3Client(there).send(new ListBucketsCommand({}));
+    assert.equal(answer.Buckets[0].Name, "engine");
   },
 
   async fetch() {

@@ -4,12 +4,13 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from authsome.cli.isolate import kernel, landlock, seccomp
-from authsome.cli.isolate.plan import Mount, Plan, aliases, make_plan, without_agents
+from authsome.cli.isolate.plan import Mount, Named, Plan, aliases, make_plan, without_agents
 from authsome.errors import NotAllowed, UsageError
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
@@ -98,9 +99,20 @@ class Place:
         for path in (self.home / "run" / "r1", self.person / ".ssh", self.person / ".config" / "gh", self.project):
             path.mkdir(parents=True)
 
-    def plan(self, *, read: tuple[str, ...] = (), write: tuple[str, ...] = (), **variables: str) -> Plan:
+        self.bundle = str(self.home / "run" / "r1" / "ca.pem")
+
+    def plan(
+        self,
+        *,
+        command: str = "true",
+        read: Sequence[str] = (),
+        write: Sequence[str] = (),
+        trust: Sequence[str] = (),
+        **variables: str,
+    ) -> Plan:
         environment = {"HOME": str(self.person), "PATH": "/usr/bin:/bin", **variables}
-        return make_plan(str(self.home), str(self.home / "run" / "r1"), [], environment, "true", read, write)
+        named = Named(read, write, trust)
+        return make_plan(str(self.home), str(self.home / "run" / "r1"), [], environment, command, named)
 
 
 @pytest.fixture
@@ -181,16 +193,35 @@ def test_temporary_files_go_where_they_can_be_written(place: Place) -> None:
     assert without_agents(inside, plan) == inside
 
 
-def test_bundles_that_clients_bring_along_are_replaced(place: Place) -> None:
-    library = place.project / ".venv" / "lib" / "python3.11" / "site-packages"
-    for name in ("certifi/cacert.pem", "stripe/data/ca-certificates.crt"):
-        (library / name).parent.mkdir(parents=True)
-        (library / name).touch()
-    plan = place.plan()
-    ours = str(place.home / "run" / "r1" / "ca.pem")
-    assert plan.replaced[str(library / "certifi/cacert.pem")] == ours
-    assert plan.replaced[str(library / "stripe/data/ca-certificates.crt")] == ours
+@pytest.mark.parametrize("name", ["certifi/cacert.pem", "stripe/data/ca-certificates.crt", "botocore/cacert.pem"])
+@pytest.mark.parametrize("where", [".venv", "elsewhere", "tool", "conda"])
+def test_bundles_that_clients_bring_along_are_replaced(place: Place, where: str, name: str) -> None:
+    """Beside the project, where variables say, and where a link to the command leads."""
+    bundle = place.project / where / "lib" / "python3.11" / "site-packages" / name
+    bundle.parent.mkdir(parents=True)
+    bundle.touch()
+    program = place.project / "tool" / "bin" / "tool"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.touch(0o755)
+    (place.person / "tool").symlink_to(program)
+    plan = place.plan(
+        command=str(place.person / "tool"),
+        VIRTUAL_ENV=str(place.project / "elsewhere"),
+        CONDA_PREFIX=str(place.project / "conda"),
+    )
+    assert plan.replaced[str(bundle)] == place.bundle
     assert plan.replaced[os.path.realpath("/etc/resolv.conf")].endswith("/r1/resolv.conf")
+
+
+def test_a_file_of_certificates_that_is_named_is_replaced(place: Place) -> None:
+    own = place.person / ".ssh" / "own.pem"
+    own.touch()
+    (place.project / "link").symlink_to(own)
+    assert place.plan(trust=("link",)).replaced[str(own)] == place.bundle
+    (place.home / "vault.db").touch()
+    for path, error in ((place.home / "vault.db", NotAllowed), (place.project, UsageError), ("gone", UsageError)):
+        with pytest.raises(error):
+            place.plan(trust=(str(path),))
 
 
 @pytest.mark.parametrize("where", ["/", "/etc", "/usr/lib", "/tmp"])

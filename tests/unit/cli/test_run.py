@@ -155,7 +155,7 @@ def test_a_later_place_on_the_path_is_tried(runs: FakeDaemon, tmp_path: Path) ->
     assert finish(start(runs, "--", "tool", PATH=path))[:2] == (0, "found\n")
 
 
-@pytest.mark.parametrize("option", ["--allow-read=.", "--allow-write=.", "--allow-host=example.com"])
+@pytest.mark.parametrize("option", ["--allow-read=.", "--allow-write=.", "--allow-host=example.com", "--trust-file=x"])
 def test_what_widens_isolation_needs_isolation(runs: FakeDaemon, option: str) -> None:
     status, out, err = finish(start(runs, option, "--", "echo", "ran"))
     assert (status, out) == (64, "") and "--isolate" in err

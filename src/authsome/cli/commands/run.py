@@ -27,13 +27,14 @@ def run(given: Given, out: Output) -> int:
         from authsome.cli.isolate.supervisor import check_system  # the plain run does not pay for it
 
         check_system()
-    elif any(given.many(option) for option in ("allow_read", "allow_write", "allow_host")):
-        raise UsageError("--allow-read, --allow-write and --allow-host belong to --isolate")
+    elif any(given.many(option) for option in ("allow_read", "allow_write", "allow_host", "trust_file")):
+        raise UsageError("--allow-read, --allow-write, --allow-host and --trust-file belong to --isolate")
     command = list(given.many("command"))
     inherited = dict(os.environ)
     for path in given.many("env_file"):
         inherited.update(_read_variables(path))
     only = given.text("only")
+    bundles = [*given.many("trust_file"), *own_bundles(inherited)]
     lent = Daemon(read_home()).post(
         "/runs",
         {
@@ -41,7 +42,7 @@ def run(given: Given, out: Output) -> int:
             "choices": _choices(given.many("connection")),
             "scrub": not given.flag("no_scrub"),
             "only": None if only is None else [name for name in only.split(",") if name],
-            "roots": [os.path.abspath(path) for path in own_bundles(inherited) if os.path.isfile(path)],
+            "roots": [os.path.abspath(path) for path in bundles if os.path.isfile(path)],
         },
     )
     _stay_recognisable()
@@ -60,15 +61,13 @@ def _environment(inherited: dict[str, str], lent: Answer, out: Output) -> dict[s
 
 def _run_isolated(given: Given, out: Output, inherited: dict[str, str], lent: Answer) -> int:
     """Stay, while the command runs in namespaces of its own."""
-    from authsome.cli.isolate.plan import make_plan, without_agents
+    from authsome.cli.isolate.plan import Named, make_plan, without_agents
     from authsome.cli.isolate.supervisor import PROXY, supervise
 
     command, home = list(given.many("command")), read_home()
     secrets = [os.path.join(home, path) for path in lent.get("private", ())]
-    plan = make_plan(
-        home, str(lent["directory"]), secrets, inherited, command[0],
-        given.many("allow_read"), given.many("allow_write"),
-    )  # fmt: skip
+    named = Named(given.many("allow_read"), given.many("allow_write"), given.many("trust_file"))
+    plan = make_plan(home, str(lent["directory"]), secrets, inherited, command[0], named)
     for remark in plan.remarks:
         out.note(remark)
     token = str(lent["proxy"]).partition("//run:")[2].partition("@")[0]

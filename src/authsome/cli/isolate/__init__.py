@@ -2,5 +2,6 @@
 
 Nothing of this is imported for any other command. `supervisor` stays outside and waits, `inside` builds the
 namespaces and starts the command there; the rest has one job each: `plan` says what is hidden and what is writable,
-`mounts` makes it so, `network` makes the sockets that are handed out, `seccomp` and `landlock` shut the rest.
+`trusted` which certificates are replaced, `mounts` makes it so, `network` makes the sockets that are handed out,
+`seccomp` and `landlock` shut the rest.
 """

@@ -37,8 +37,10 @@ def arrange(plan: Plan) -> list[str]:
             _show(shown.pop(path), path, writable=path in plan.writable)
         elif _hide(path):
             sealed.append(path)
-    if _hide(plan.home, always=True):
-        sealed.append(plan.home)
+    _hide(plan.home, always=True)
+    sealed.append(plan.home)
+    os.chmod(plan.home, 0o100)  # to be passed, not to be listed
+    os.mkdir(os.path.join(plan.home, "run"), 0o700)
     _show(own, plan.directory, writable=False)
     for name, target in links.items():
         with contextlib.suppress(OSError):  # where /run was named, they are there
@@ -103,12 +105,10 @@ def _show(tree: int, path: str, *, writable: bool) -> None:
 
 
 def _replace(tree: int, path: str) -> None:
-    if path.startswith("/etc/") or os.path.exists(path):
-        _make_place(path, is_directory=False)
-        kernel.attach(tree, path)
-        kernel.restrict(path, kernel.READ_ONLY | _SAFE)
-    else:  # it is hidden
-        os.close(tree)
+    """Attach a file over another, which may have been hidden with all around it."""
+    _make_place(path, is_directory=False)
+    kernel.attach(tree, path)
+    kernel.restrict(path, kernel.READ_ONLY | _SAFE)
 
 
 def _make_place(path: str, *, is_directory: bool) -> None:

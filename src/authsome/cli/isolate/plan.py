@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from authsome.cli.isolate import trusted
 from authsome.errors import NotAllowed, UsageError
 
 _PRIVATE = (
@@ -43,19 +44,16 @@ _AGENTS = {
 }  # fmt: skip
 """Variables that lead to somebody who acts for the person; the place they mean where the value does not tell."""
 
-_TRUSTED = (
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem", "/etc/pki/tls/cert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/usr/local/share/certs/ca-root-nss.crt",
-)  # fmt: skip
-_TRUSTED_PACKAGES = (
-    "certifi/cacert.pem", "pip/_vendor/certifi/cacert.pem", "stripe/data/ca-certificates.crt", "botocore/cacert.pem",
-    "httplib2/cacerts.txt",
-)  # fmt: skip
-"""Bundles of CA certificates: the system's, and those that packages for Python bring along."""
-
 RESOLVING = ("hosts", "resolv.conf")
 """Files of `/etc` that say where names lead; the run's directory has those that are seen instead."""
+
+
+class Named(NamedTuple):
+    """Paths on the command line: to be shown, to be written to, and files that hold CA certificates."""
+
+    read: Iterable[str] = ()
+    write: Iterable[str] = ()
+    trust: Iterable[str] = ()
 
 
 class Plan(NamedTuple):
@@ -77,22 +75,22 @@ class Plan(NamedTuple):
 
 
 def make_plan(
-    home: str, directory: str, secrets: Iterable[str], environment: Mapping[str, str], command: str,
-    allow_read: Iterable[str], allow_write: Iterable[str],
-) -> Plan:  # fmt: skip
+    home: str, directory: str, secrets: Iterable[str], environment: Mapping[str, str], command: str, given: Named
+) -> Plan:
     """What `run --isolate` will do here. `secrets` are files that open the vault, and lie outside the home.
 
     Raises UsageError, NotAllowed.
     """
     home = os.path.realpath(home)
     people = {os.path.realpath(each) for each in (environment.get("HOME", ""), _own_home()) if os.path.isabs(each)}
-    readable = {_named(path, "--allow-read") for path in allow_read}
-    writable = {_named(path, "--allow-write") for path in allow_write}
+    readable = {_named(path, "--allow-read") for path in given.read}
+    writable = {_named(path, "--allow-write") for path in given.write}
+    authorities = {_named_file(path, "--trust-file") for path in given.trust}
     named = readable | writable
     current = os.path.realpath(os.getcwd())
     mounts = read_mounts()
     never = _everywhere({home, *(os.path.realpath(path) for path in secrets)}, mounts)
-    for path in (*named, current):
+    for path in (*named, *authorities, current):
         if any(path == each or is_below(path, each) for each in never):
             raise NotAllowed(f"{path} belongs to authsome itself", "an isolated command never sees it")
     remarks = []
@@ -119,7 +117,7 @@ def make_plan(
         hidden=frozenset(hidden),
         readable=frozenset(readable),
         writable=frozenset(writable),
-        replaced=_replaced(directory, environment, command),
+        replaced=_replaced(directory, [*trusted.find(command, environment, current), *authorities]),
         remarks=tuple(remarks),
     )
 
@@ -201,6 +199,13 @@ def _named(path: str, option: str) -> str:
     return real
 
 
+def _named_file(path: str, option: str) -> str:
+    real = _named(path, option)
+    if not os.path.isfile(real):
+        raise UsageError(f"{option} {path}: expected a file of CA certificates")
+    return real
+
+
 def _own_home() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
@@ -260,29 +265,9 @@ def _path_in(value: str) -> str:
     return path if path.startswith("/") else ""
 
 
-def _replaced(directory: str, environment: Mapping[str, str], command: str) -> dict[str, str]:
-    """Every bundle of CA certificates that is found becomes the run's, and names resolve in there."""
-    bundle = os.path.join(directory, "ca.pem")
-    found = {os.path.realpath(path): bundle for path in (*_TRUSTED, *_package_bundles(environment, command))
-             if os.path.isfile(path)}  # fmt: skip
+def _replaced(directory: str, bundles: Iterable[str]) -> dict[str, str]:
+    """Every bundle of CA certificates becomes the run's, and names resolve in there."""
+    found = {os.path.realpath(path): os.path.join(directory, "ca.pem") for path in bundles}
     for name in RESOLVING:
         found[os.path.realpath(f"/etc/{name}")] = os.path.join(directory, name)
     return found
-
-
-def _package_bundles(environment: Mapping[str, str], command: str) -> list[str]:
-    """Those of packages for Python, beside the command, in the virtual environment and in the current directory."""
-    import glob
-    import shutil
-
-    program = shutil.which(command, path=environment.get("PATH")) or ""
-    places = [os.path.dirname(os.path.dirname(os.path.abspath(program))) if program else ""]
-    places += [environment.get("VIRTUAL_ENV", ""), os.path.join(os.getcwd(), ".venv")]
-    libraries = [
-        library
-        for place in dict.fromkeys(places)
-        if place
-        for pattern in ("lib/python3*/site-packages", "lib/python3*/dist-packages", "lib/python3/dist-packages")
-        for library in glob.glob(os.path.join(glob.escape(place), pattern))
-    ]
-    return [os.path.join(library, name) for library in libraries for name in _TRUSTED_PACKAGES]
