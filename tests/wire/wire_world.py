@@ -26,6 +26,7 @@ from authsome.model.placeholder import PLACEHOLDER
 from authsome.model.route import Route
 from authsome.model.run import Run
 from authsome.model.secret import Secret
+from authsome.model.waiting import Noted
 from authsome.proxy.engine.ports import Limits, ProxySettings
 from authsome.proxy.engine.proxy import Proxy
 from authsome.proxy.engine.trust import Trust, new_authority
@@ -323,8 +324,11 @@ class House:
         self.credentials[provider, connection] = self.renewed
         return self.renewed
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event) -> Noted:
         self.events.append(event)
+        noted = Noted(event)
+        noted.waits = False  # every one is told
+        return noted
 
 
 @dataclass

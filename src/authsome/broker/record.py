@@ -7,11 +7,11 @@ from dataclasses import fields
 from authsome.broker.store import Store
 from authsome.errors import AuthsomeError
 from authsome.model.event import Event
+from authsome.model.waiting import Noted, Waiting
 
 log = logging.getLogger(__name__)
 
 DELAY = 0.2
-MOST = 10_000
 
 
 class Recorder:
@@ -19,27 +19,27 @@ class Recorder:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: list[Event] = []
+        self._waiting = Waiting()
         self._task: asyncio.Task[None] | None = None
 
-    def record(self, event: Event) -> None:
-        """Keep an event. Beyond 10 000 waiting ones the oldest are dropped, and the log says so."""
-        self._waiting.append(event)
-        if len(self._waiting) > MOST:
-            del self._waiting[0]
+    def record(self, event: Event) -> Noted:
+        """Keep an event. Where too many wait the oldest is dropped, and the log says so."""
+        noted = self._waiting.note(event)
+        if self._waiting.drop():
             log.warning("the audit is behind: an event was dropped")
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._soon())
+        return noted
 
     async def flush(self) -> None:
         """Write what waits. Events that cannot be written stay and are tried again later."""
-        batch, self._waiting = self._waiting, []
+        batch = self._waiting.take()
         if not batch:
             return
         try:
             await self._store(lambda vault: vault.record(batch))
         except AuthsomeError as error:
-            self._waiting = batch + self._waiting
+            self._waiting.put_back(batch)
             log.error("the audit cannot be written: %s", error.message)
 
     async def _soon(self) -> None:

@@ -16,6 +16,7 @@ from authsome.daemon.workers import Workers
 from authsome.model.event import Event
 from authsome.model.run import Run
 from authsome.model.secret import Secret
+from authsome.model.waiting import Noted
 from authsome.proxy.engine.proxy import Proxy
 from authsome.proxy.engine.trust import Trust
 from authsome.proxy.rules.table import RouteTable
@@ -79,6 +80,6 @@ class Ports:
         """See `Lender.renew`."""
         return await self._lender.renew(provider, connection, refused)
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event) -> Noted:
         """See `Recorder.record`."""
-        self._recorder.record(event)
+        return self._recorder.record(event)

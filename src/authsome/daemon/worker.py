@@ -38,6 +38,7 @@ from authsome.daemon.setup import end_with_parent, loop_factory, set_up_process
 from authsome.model.event import Event
 from authsome.model.run import Run
 from authsome.model.secret import Secret
+from authsome.model.waiting import Noted, Waiting
 from authsome.proxy.engine.ports import ProxySettings
 from authsome.proxy.engine.proxy import Proxy
 from authsome.proxy.engine.trust import Trust
@@ -47,7 +48,6 @@ log = logging.getLogger("authsome.daemon.worker")
 
 BATCH = 100  # events in a message
 DELAY = 0.05  # before events are told
-MOST = 10_000  # events that wait while the daemon does not keep up
 
 
 class RemoteHouse:
@@ -61,7 +61,7 @@ class RemoteHouse:
         self._runs: dict[bytes, Run] = {}
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[Secret]] = {}
-        self._events: list[Event] = []
+        self._waiting = Waiting()
         self._telling: asyncio.TimerHandle | None = None
 
     # what the proxy asks
@@ -92,14 +92,14 @@ class RemoteHouse:
         """See `Lender.renew`."""
         return await self._ask(provider, connection, refused)
 
-    def record(self, event: Event) -> None:
-        """Told to the daemon in a moment, a batch at once. Beyond 10 000 waiting ones the oldest are dropped."""
-        self._events.append(event)
-        if len(self._events) > MOST:
-            del self._events[0]
+    def record(self, event: Event) -> Noted:
+        """Told to the daemon in a moment, a batch at once. Where too many wait the oldest is dropped."""
+        noted = self._waiting.note(event)
+        if self._waiting.drop():
             log.warning("the audit is behind: an event was dropped")
         if self._telling is None:
             self._telling = asyncio.get_running_loop().call_later(DELAY, self._tell_later)
+        return noted
 
     # what the daemon tells
 
@@ -123,7 +123,7 @@ class RemoteHouse:
 
     def tell_events(self) -> None:
         """Those that wait, now."""
-        events, self._events = self._events, []
+        events = self._waiting.take()
         for first in range(0, len(events), BATCH):
             self.channel.send(Happened(tuple(events[first : first + BATCH])))
 

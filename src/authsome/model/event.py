@@ -11,6 +11,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repeatable(Event):
+    """One that programs cause by the thousand: the same within a moment is told once. `at` is when it happened first."""
+
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedIn(Event):
     """A login ended in a connection."""
 
@@ -92,8 +99,8 @@ class RunEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Injected(Event):
-    """A request left with a credential. The path's query is never kept."""
+class Injected(Repeatable):
+    """A request was answered that had left with a credential. The path's query is never kept."""
 
     run: str
     provider: str
@@ -105,7 +112,7 @@ class Injected(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Denied(Event):
+class Denied(Repeatable):
     """A request was refused by the proxy; `error` is the code that the child saw."""
 
     run: str

@@ -2,21 +2,25 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from authsome.model import event
-from authsome.model.event import Event
+from authsome.model.event import Event, Repeatable
 from authsome.vault.schema import events as table
 from authsome.vault.seal import Value
 
 EVENTS_KEPT = 100_000
 
 _KINDS: dict[str, type[Event]] = {
-    name: kind for name, kind in vars(event).items() if isinstance(kind, type) and issubclass(kind, Event)
+    name: kind
+    for name, kind in vars(event).items()
+    if isinstance(kind, type) and issubclass(kind, Event) and kind not in (Event, Repeatable)
 }
+_NAMES = {kind: tuple(field.name for field in fields(kind) if field.name != "at") for kind in _KINDS.values()}
+_ENCODER = json.JSONEncoder(sort_keys=True)
 
 
 def append(tx: Connection, events: Sequence[Event]) -> None:
@@ -38,14 +42,14 @@ def read(tx: Connection, limit: int, after: int) -> list[tuple[int, Event]]:
 
 def close_event(told: Event) -> dict[str, Value]:
     """The row of an event."""
-    values = {f.name: getattr(told, f.name) for f in fields(told) if f.name != "at"}
-    return {"at": float(told.at), "kind": type(told).__name__, "fields": json.dumps(values, sort_keys=True)}
+    values = {name: getattr(told, name) for name in _NAMES[type(told)]}
+    return {"at": float(told.at), "kind": type(told).__name__, "fields": _ENCODER.encode(values)}
 
 
 def open_event(row: Row[Any]) -> Event | None:
     """The event of a row; None for one that this version cannot tell: of a newer version, or damaged."""
     kind = _KINDS.get(row.kind) if isinstance(row.kind, str) else None
-    if kind is None or kind is Event or not isinstance(row.at, float) or not isinstance(row.fields, str):
+    if kind is None or not isinstance(row.at, float) or not isinstance(row.fields, str):
         return None
     try:
         told = json.loads(row.fields)
@@ -55,8 +59,8 @@ def open_event(row: Row[Any]) -> Event | None:
         return None
     known: dict[str, Any] = {"at": row.at}
     for f in fields(kind):
-        if f.name != "at":
-            # fields that a newer version added are left out; one that is missing or odd makes it unreadable
+        # fields that a newer version added are left out, those that an older one did not know may be missing
+        if f.name != "at" and (f.name in told or f.default is MISSING):
             if not isinstance(f.type, type) or type(told.get(f.name)) is not f.type:
                 return None
             known[f.name] = told[f.name]

@@ -19,8 +19,8 @@ _WORDS = {
     "Exported": "handed out {provider}/{connection} in clear ({how}: {caller})",
     "RunStarted": "run {run} began: {command} (process {pid})",
     "RunEnded": "run {run} ended after {requests} requests",
-    "Injected": "run {run}: {method} {host}{path} with {provider}/{connection}, answered {status}",
-    "Denied": "run {run}: refused a request to {host}: {error}",
+    "Injected": "run {run}: {method} {host}{path} with {provider}/{connection}, answered {status}{times}",
+    "Denied": "run {run}: refused a request to {host}: {error}{times}",
     "ProviderChanged": "provider {provider}: {how}",
 }
 
@@ -52,6 +52,8 @@ def sentence(event: Answer) -> str:
     fields = {name: value for name, value in event.items() if name not in ("id", "at", "kind")}
     if "revoked" in fields:
         fields["revoked"] = ", revoked at the provider" if fields["revoked"] else ""
+    if "times" in fields:
+        fields["times"] = f" ({fields['times']} times)" if fields["times"] != 1 else ""
     words = _WORDS.get(event["kind"])
     try:
         text = words.format(**fields) if words else None

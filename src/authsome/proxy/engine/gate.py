@@ -10,6 +10,7 @@ from authsome.errors import AuthsomeError
 from authsome.model.authority import Authority, BadAuthority
 from authsome.model.event import Injected
 from authsome.model.secret import Secret
+from authsome.model.waiting import Noted
 from authsome.proxy.engine.asked import Asked, Borrower
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.dial import Origin
@@ -67,6 +68,7 @@ class Gate:
         self._same_hosts = {self.host.decode()}  # spellings that were found to be this host
         self._judged: Judged | None = None  # the last; a request that is repeated is not judged again
         self._scrubbed: tuple[Secret, object, tuple[bytes, ...]] | None = None
+        self._noted: tuple[Judged, int, Noted] | None = None
 
     def judge(self, head: Head, outline: Callable[[Request, Inject, bool], Outline]) -> Judged | Refusal:
         """The decision on a request. `outline` makes its head, for a body that is held or not."""
@@ -118,7 +120,7 @@ class Gate:
         )
         if decision is not None:
             asked.injected = True
-            asked.answered = lambda status: self._record(request, decision, status)
+            asked.answered = lambda status: self._record(judged, decision, status)
             asked.holds_body = judged.substitution is not None
         return asked
 
@@ -197,19 +199,24 @@ class Gate:
             raise BadTarget("it names another origin than the connection is for")
         return target
 
-    def _record(self, request: Request, decision: Inject, status: int) -> None:
-        self._core.house.record(
-            Injected(
-                at=time.time(),
-                run=self._live.run.id,
-                provider=decision.lendable.provider,
-                connection=decision.lendable.connection,
-                method=request.method,
-                host=self._authority.host,
-                path=request.target.path,
-                status=status,
-            )
+    def _record(self, judged: Judged, decision: Inject, status: int) -> None:
+        """For the audit. A request that is repeated is counted, as long as the one before waits to be written."""
+        if self._noted is not None:
+            last, answered, noted = self._noted
+            if last is judged and answered == status and noted.waits:
+                noted.times += 1
+                return
+        event = Injected(
+            at=time.time(),
+            run=self._live.run.id,
+            provider=decision.lendable.provider,
+            connection=decision.lendable.connection,
+            method=judged.request.method,
+            host=self._authority.host,
+            path=judged.request.target.path,
+            status=status,
         )
+        self._noted = judged, status, self._core.house.record(event)
 
 
 def _not_lent(borrower: Borrower, task: asyncio.Task[None]) -> None:

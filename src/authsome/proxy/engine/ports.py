@@ -8,6 +8,7 @@ from authsome.broker.egress import Egress
 from authsome.model.event import Event
 from authsome.model.run import Run
 from authsome.model.secret import Secret
+from authsome.model.waiting import Noted
 from authsome.proxy.rules.table import RouteTable
 from authsome.settings import Settings
 
@@ -42,8 +43,8 @@ class House(Protocol):
         """Another credential than the refused one. Raises NeedsLogin, CredentialMissing or Unreachable."""
         ...
 
-    def record(self, event: Event) -> None:
-        """Keep an event; cheap, because it is called for each request."""
+    def record(self, event: Event) -> Noted:
+        """Keep an event, which may be counted up as long as it waits."""
         ...
 
 
