@@ -12,7 +12,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeatable(Event):
-    """One that programs cause by the thousand: the same within a moment is told once. `at` is when it happened first."""
+    """What programs cause by the thousand: the same within a moment is told once, with the time of the first."""
 
     times: int = 1
 

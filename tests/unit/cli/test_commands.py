@@ -432,11 +432,18 @@ def test_log_says_what_happened_in_plain_words(call, daemon: FakeDaemon) -> None
 def test_log_knows_every_event_there_is() -> None:
     from dataclasses import fields
 
-    from authsome.model.event import Event
+    from authsome.model.event import Event, Repeatable
 
-    for kind in Event.__subclasses__():
-        event = {**{f.name: f"<{f.name}>" for f in fields(kind)}, "id": 1, "at": 0.0, "kind": kind.__name__}
-        assert kind.__name__ not in sentence(event)
+    for kind in [*Event.__subclasses__(), *Repeatable.__subclasses__()]:
+        if kind.__name__ != Repeatable.__name__:
+            event = {**{f.name: f"<{f.name}>" for f in fields(kind)}, "id": 1, "at": 0.0, "kind": kind.__name__}
+            assert kind.__name__ not in sentence(event)
+
+
+def test_log_says_how_often_the_same_happened() -> None:
+    event = {"id": 1, "at": 0.0, "kind": "Denied", "run": "r1", "host": "h", "error": "e", "times": 3}
+    assert sentence(event).endswith("refused a request to h: e (3 times)")
+    assert sentence({**event, "times": 1}).endswith("refused a request to h: e")
 
 
 def test_log_follows_until_interrupted(call, daemon: FakeDaemon) -> None:

@@ -94,7 +94,7 @@ runs = st.builds(
     started_at=times,
     ended_at=st.none() | times,
 )
-events = st.builds(Denied, at=times, run=words, host=words, error=words) | st.builds(
+events = st.builds(Denied, at=times, run=words, host=words, error=words, times=numbers) | st.builds(
     Injected,
     at=times,
     run=words,
@@ -104,6 +104,7 @@ events = st.builds(Denied, at=times, run=words, host=words, error=words) | st.bu
     host=words,
     path=words,
     status=numbers,
+    times=numbers,
 )
 messages = st.one_of(
     st.builds(Adopt, words, secrets),
@@ -341,7 +342,7 @@ def test_events_are_told_in_batches(play: Callable[[Play], None]) -> None:
     async def scenario(channel: Channel, other: socket.socket, taken: list[Message]) -> None:
         house = RemoteHouse()
         house.channel = channel
-        recorded = [Denied(at=float(n), run="r", host="h", error="e") for n in range(BATCH + 1)]
+        recorded = [Denied(at=float(n), run="r", host=f"h{n}", error="e") for n in range(BATCH + 1)]
         for event in recorded:
             house.record(event)
         want = framed(encode(Happened(tuple(recorded[:BATCH])))) + framed(encode(Happened((recorded[-1],))))

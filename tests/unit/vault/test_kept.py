@@ -141,6 +141,13 @@ def test_a_field_that_a_newer_version_added_is_left_out(vault, place):
     assert vault.events(limit=10) == [(1, event.Refreshed(at=2.0, provider="mock", connection="work"))]
 
 
+def test_an_event_of_before_they_were_counted_happened_once(vault, place):
+    with raw(place) as db:
+        fields = '{"run": "r", "host": "h", "error": "e"}'
+        db.execute("INSERT INTO events(at, kind, fields) VALUES (2.0, 'Denied', ?)", (fields,))
+    assert vault.events(limit=10) == [(1, event.Denied(at=2.0, run="r", host="h", error="e", times=1))]
+
+
 def test_an_event_is_stored_as_its_name_and_json():
     row = close_event(event.RunEnded(at=1, run="r", requests=2))
     assert row == {"at": 1.0, "kind": "RunEnded", "fields": '{"requests": 2, "run": "r"}'}

@@ -113,7 +113,7 @@ class ClientLeg(Incoming):
         if isinstance(decision, Deny):
             return Refusal.of_decision(decision)
         origin = Origin(authority.host, authority.port, secure=False, isolated=live.terms.isolated)
-        asked = Asked(origin=origin, method=head.method)
+        asked = Asked(origin, head.method)
         exchange = Exchange(self, self.core.pool, asked, framing, http11=head.http11)
         exchange.lent(plain_head(request, framing, host_field(authority, 80)))
         return exchange

@@ -1,7 +1,6 @@
 """One request and its answer, between a client's connection and a server's; it is the only thing that knows both."""
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from authsome.proxy.engine.asked import Asked
@@ -91,7 +90,7 @@ class Exchange:
         """Once the head is there, and the body where it is held."""
         if self._head is None or not self._started or (self._asked.holds_body and not self._sent):
             return
-        if self._asked.substitute is not None and not self._substitute(self._asked.substitute, self._head):
+        if self._asked.holds_body and not self._substitute(self._head):
             return
         connection = self._pool.take(self._asked.origin, careful=self.method not in IDEMPOTENT)
         if connection is not None:
@@ -104,7 +103,7 @@ class Exchange:
         """More of the request's body."""
         if self._timer is not None:
             self._stop_timer()  # the client does not wait
-        if self._asked.injected and self._kept is not None:
+        if self._asked.judged is not None and self._kept is not None:
             self._keep_for_renewal(data)
         if self._connection is not None:
             if self._replay is not None:
@@ -131,7 +130,7 @@ class Exchange:
 
     def abandon(self) -> None:
         """The client is gone, or sends nonsense."""
-        self._let_go()
+        self._stop_timer()
         if self.lending is not None:
             self.lending.cancel()
         if self._waiting:
@@ -200,14 +199,13 @@ class Exchange:
             raise BadMessage("the server changed the protocol without being asked", 502)
         connection, self._connection = self._connection, None
         self._note(101)
-        self._let_go()
+        self._stop_timer()
         self._incoming.answer(self._plain_head(head) + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         join(self._incoming, connection, rest)
 
     def asks_again(self) -> bool:
         """As `Asker.asks_again`: once, if the whole request was kept and there is a chance of another credential."""
-        renew = self._asked.renew
-        if renew is None or self._renewed or not self._sent or self._kept is None or not renew():
+        if self._renewed or not self._sent or self._kept is None or not self._asked.renew(self):
             return False
         self._renewed = True
         self._replay = self._connection = self._head = None
@@ -223,7 +221,7 @@ class Exchange:
         self._begun = True
         self._stop_timer()
         self._note(head.status)
-        refused = head.status == 401 and self._asked.injected
+        refused = head.status == 401 and self._asked.judged is not None
         if framing.verbatim and self._http11 and self.keep and self._sent and not decoded and not refused:
             return overwrite(head.text, self._asked.needles)
         lines = [_status_line(head), _fields(head, framing.named - _FRAMING | (CODED if decoded else _NONE))]
@@ -261,7 +259,7 @@ class Exchange:
     def ended(self) -> None:
         """As `Asker.ended`."""
         self._connection = None
-        self._let_go()
+        self._stop_timer()
         self._incoming.finished(self.keep)
 
     def broken(self, error: Exception | None) -> None:
@@ -269,7 +267,7 @@ class Exchange:
         connection, self._connection = self._connection, None
         self._stop_timer()
         if self._begun:
-            self._let_go()
+            self._stop_timer()
             self._incoming.cut()
             return
         replay, self._replay = self._replay, None
@@ -295,9 +293,9 @@ class Exchange:
     def _plain_head(self, head: ResponseHead) -> bytes:
         return overwrite(_status_line(head) + _fields(head, _NONE), self._asked.needles)
 
-    def _substitute(self, substitute: Callable[[bytes], bytes | Deny], head: bytes) -> bool:
+    def _substitute(self, head: bytes) -> bool:
         """Put the credential into the body; false where that is refused."""
-        body = substitute(b"".join(self._held))
+        body = self._asked.substituted(b"".join(self._held))
         if isinstance(body, Deny):
             self._fail(Refusal.of_decision(body))
             return False
@@ -317,17 +315,12 @@ class Exchange:
         if sum(map(len, self._replay)) > REPLAYABLE:
             self._replay = None
 
-    def _let_go(self) -> None:
-        """It is over: nothing calls back any more, or the exchange and what it was asked would keep each other."""
-        self._stop_timer()
-        self._asked.renew = None
-
     def _fail(self, refusal: Refusal) -> None:
-        self._let_go()
+        self._stop_timer()
         self._incoming.fail(refusal)
 
     def _note(self, status: int) -> None:
-        if self._asked.answered is not None and not self._answered:
+        if not self._answered:
             self._answered = True
             self._asked.answered(status)
 

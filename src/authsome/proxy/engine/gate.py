@@ -11,7 +11,7 @@ from authsome.model.authority import Authority, BadAuthority
 from authsome.model.event import Injected
 from authsome.model.secret import Secret
 from authsome.model.waiting import Noted
-from authsome.proxy.engine.asked import Asked, Borrower
+from authsome.proxy.engine.asked import Asked, Borrower, Judged
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.dial import Origin
 from authsome.proxy.engine.refusals import Refusal, bad_request, host_mismatch
@@ -20,8 +20,7 @@ from authsome.proxy.rules.decide import Decision, Deny, Inject, Request, decide
 from authsome.proxy.rules.head import Field
 from authsome.proxy.rules.inject import BadCredential, Outline, host_field
 from authsome.proxy.rules.scrub import needles_of
-from authsome.proxy.rules.substitute import Substitution, substitution_of
-from authsome.proxy.rules.table import RouteTable
+from authsome.proxy.rules.substitute import substitution_of
 from authsome.proxy.rules.target import BadTarget, Target, parse_absolute, parse_origin
 
 log = logging.getLogger(__name__)
@@ -29,20 +28,6 @@ log = logging.getLogger(__name__)
 _REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
 _NOT_SENDABLE = Refusal(502, "credential_unusable", "the stored credential cannot be sent in a request")
 _MOST_SPELLINGS = 8
-
-
-class Judged(NamedTuple):
-    """A request with what was decided on it by one table; the last three are there where it gets a credential.
-
-    `empty` tells that it has no body. `substitution` is there where something may have to be replaced in it.
-    """
-
-    table: RouteTable
-    request: Request
-    empty: bool
-    decision: Inject | None = None
-    outline: Outline | None = None
-    substitution: Substitution | None = None
 
 
 class Head(NamedTuple):
@@ -68,17 +53,25 @@ class Gate:
         self._same_hosts = {self.host.decode()}  # spellings that were found to be this host
         self._judged: Judged | None = None  # the last; a request that is repeated is not judged again
         self._scrubbed: tuple[Secret, object, tuple[bytes, ...]] | None = None
+        self._filled: tuple[Judged, Secret, bytes] | None = None
         self._noted: tuple[Judged, int, Noted] | None = None
+
+    def again(self, text: bytes, *, empty: bool) -> Judged | None:
+        """The decision on a request that is the same as the one before, by the same table."""
+        judged = self._judged
+        if judged is None or judged.request.text != text or judged.empty is not empty:
+            return None
+        if judged.table is not self._core.house.table():
+            return None
+        self._live.requests += 1
+        return judged
 
     def judge(self, head: Head, outline: Callable[[Request, Inject, bool], Outline]) -> Judged | Refusal:
         """The decision on a request. `outline` makes its head, for a body that is held or not."""
         self._live.requests += 1
         if head.method in _REFUSED_METHODS and not head.websocket:
             return Refusal(405, "method_refused", f"{head.method} is not passed on")
-        table = self._core.house.table()
-        judged, empty = self._judged, head.length == 0
-        if judged is not None and judged.table is table and judged.request.text == head.text and judged.empty is empty:
-            return judged
+        table, empty = self._core.house.table(), head.length == 0
         try:
             request = Request(head.method, self._authority, self._target(head.target), head.fields, head.text)
             decision: Decision = decide(table, self._live.terms, request)
@@ -112,17 +105,9 @@ class Gate:
 
     def asked(self, judged: Judged) -> Asked:
         """What an exchange is told of the request."""
-        request, decision = judged.request, judged.decision
-        asked = Asked(
-            origin=self.origin,
-            method=request.method,
-            hides_tokens=judged.table.hands_out_tokens(self._authority.host, request.target.path),
-        )
-        if decision is not None:
-            asked.injected = True
-            asked.answered = lambda status: self._record(judged, decision, status)
-            asked.holds_body = judged.substitution is not None
-        return asked
+        request = judged.request
+        hides_tokens = judged.table.hands_out_tokens(self._authority.host, request.target.path)
+        return Asked(self.origin, request.method, self, judged, hides_tokens=hides_tokens)
 
     def lend(self, borrower: Borrower, judged: Judged, asked: Asked) -> Refusal | None:
         """Give an exchange its head: at once where the credential is at hand, else later. Or a refusal."""
@@ -133,25 +118,55 @@ class Gate:
             self._begin_lending(borrower, judged, asked, None)
             return None
         try:
-            borrower.lent(self._fill(borrower, judged, asked, credential))
+            borrower.lent(self._fill(judged, asked, credential))
         except BadCredential:
             return _NOT_SENDABLE
         return None
+
+    def renew(self, borrower: Borrower, judged: Judged, asked: Asked) -> bool:
+        """Whether the exchange goes on with another credential after the provider's 401 (O27)."""
+        assert judged.decision is not None
+        lendable, refused = judged.decision.lendable, asked.credential
+        if refused is None or not self._core.house.can_renew(lendable.provider, lendable.connection, refused):
+            return False
+        self._begin_lending(borrower, judged, asked, refused)
+        return True
+
+    def answered(self, judged: Judged, status: int) -> None:
+        """For the audit. A request that is repeated is counted, as long as the one before waits to be written."""
+        if self._noted is not None:
+            last, before, noted = self._noted
+            if last is judged and before == status and noted.waits:
+                noted.times += 1
+                return
+        assert judged.decision is not None
+        lendable = judged.decision.lendable
+        event = Injected(
+            at=time.time(),
+            run=self._live.run.id,
+            provider=lendable.provider,
+            connection=lendable.connection,
+            method=judged.request.method,
+            host=self._authority.host,
+            path=judged.request.target.path,
+            status=status,
+        )
+        self._noted = judged, status, self._core.house.record(event)
 
     def denied(self, error: str) -> None:
         """Record a refusal."""
         self._core.denied(self._live, self._authority.host, error)
 
-    def _fill(self, borrower: Borrower, judged: Judged, asked: Asked, credential: Secret) -> bytes:
+    def _fill(self, judged: Judged, asked: Asked, credential: Secret) -> bytes:
         """The head with the credential, and what the exchange has to know of it. Raises BadCredential."""
-        decision, outline, substitution = judged.decision, judged.outline, judged.substitution
+        decision, outline = judged.decision, judged.outline
         assert decision is not None and outline is not None
         if decision.lendable.scrub and self._live.run.scrub:
             asked.needles += self._needles(decision, credential)  # after a renewal, the one before may come back too
-        asked.renew = lambda: self._renew(borrower, judged, asked, credential)
-        if substitution is not None:
-            asked.substitute = lambda body: substitution.apply(body, credential)
-        return outline.complete(credential)
+        asked.credential = credential
+        if self._filled is None or self._filled[0] is not judged or self._filled[1] is not credential:
+            self._filled = judged, credential, outline.complete(credential)
+        return self._filled[2]
 
     def _needles(self, decision: Inject, credential: Secret) -> tuple[bytes, ...]:
         """What must not come back; the same for every request until the credential changes."""
@@ -159,15 +174,6 @@ class Gate:
         if kept is None or kept[0] is not credential or kept[1] is not injections:
             kept = self._scrubbed = credential, injections, needles_of(injections, credential)
         return kept[2]
-
-    def _renew(self, borrower: Borrower, judged: Judged, asked: Asked, refused: Secret) -> bool:
-        """Whether the exchange goes on with another credential after the provider's 401 (O27)."""
-        assert judged.decision is not None
-        lendable = judged.decision.lendable
-        if not self._core.house.can_renew(lendable.provider, lendable.connection, refused):
-            return False
-        self._begin_lending(borrower, judged, asked, refused)
-        return True
 
     def _begin_lending(self, borrower: Borrower, judged: Judged, asked: Asked, refused: Secret | None) -> None:
         loop = asyncio.get_running_loop()
@@ -183,7 +189,7 @@ class Gate:
                 credential = await house.lend(lendable.provider, lendable.connection)
             else:
                 credential = await house.renew(lendable.provider, lendable.connection, refused)
-            head = self._fill(borrower, judged, asked, credential)
+            head = self._fill(judged, asked, credential)
         except AuthsomeError as error:
             borrower.not_lent(Refusal.of_error(error))
         except BadCredential:
@@ -198,25 +204,6 @@ class Gate:
         if scheme != "https" or authority != self._authority:
             raise BadTarget("it names another origin than the connection is for")
         return target
-
-    def _record(self, judged: Judged, decision: Inject, status: int) -> None:
-        """For the audit. A request that is repeated is counted, as long as the one before waits to be written."""
-        if self._noted is not None:
-            last, answered, noted = self._noted
-            if last is judged and answered == status and noted.waits:
-                noted.times += 1
-                return
-        event = Injected(
-            at=time.time(),
-            run=self._live.run.id,
-            provider=decision.lendable.provider,
-            connection=decision.lendable.connection,
-            method=judged.request.method,
-            host=self._authority.host,
-            path=judged.request.target.path,
-            status=status,
-        )
-        self._noted = judged, status, self._core.house.record(event)
 
 
 def _not_lent(borrower: Borrower, task: asyncio.Task[None]) -> None:

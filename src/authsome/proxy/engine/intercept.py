@@ -4,6 +4,7 @@ import asyncio
 from typing import cast
 
 from authsome.model.authority import Authority
+from authsome.proxy.engine.asked import Judged
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.dial import Origin
 from authsome.proxy.engine.exchange import Exchange
@@ -83,11 +84,7 @@ class Intercept(Incoming):
         refusal = gate.check_host(framing.host)
         if refusal is not None:
             return refusal
-        length = framing.length if isinstance(framing.length, int) else None
-        judged = gate.judge(
-            Head(head.method, head.target, head.fields, head.text, length),
-            lambda request, inject, held: outline(request, framing, inject, held=held),
-        )
+        judged = gate.again(head.text, empty=framing.length == 0) or self._judge(head, framing)
         if isinstance(judged, Refusal):
             return judged
         asked = gate.asked(judged)
@@ -97,3 +94,10 @@ class Intercept(Incoming):
             return exchange
         self.dropped_trailers = judged.decision.places.headers
         return gate.lend(exchange, judged, asked) or exchange
+
+    def _judge(self, head: RequestHead, framing: RequestFraming) -> Judged | Refusal:
+        length = framing.length if isinstance(framing.length, int) else None
+        return self._gate.judge(
+            Head(head.method, head.target, head.fields, head.text, length),
+            lambda request, inject, held: outline(request, framing, inject, held=held),
+        )

@@ -126,12 +126,12 @@ class Http2Exchange:
         if self._waiting:
             self._waiting = False
             self._pool.leave(self._asked.origin, self)
-        self._asked.renew = None
+        self._kept = None
         self._let_go(Code.CANCEL)
 
     def client_over(self) -> None:
         """The client's stream has ended; a server that does not read the rest of the request has a moment for it."""
-        self._asked.renew = None
+        self._kept = None
         if self._server is not None and not self._server.is_over:
             asyncio.get_running_loop().call_later(self._incoming.limits.linger, self._let_go, Code.CANCEL)
 
@@ -232,8 +232,8 @@ class Http2Exchange:
         asked = self._asked
         if self._block is None or not self._started or (asked.holds_body and not self._client.peer_ended):
             return
-        if asked.substitute is not None:
-            body = asked.substitute(b"".join(self._held))
+        if asked.holds_body:
+            body = asked.substituted(b"".join(self._held))
             if isinstance(body, Deny):
                 self._fail(Refusal.of_decision(body))
                 return
@@ -255,8 +255,8 @@ class Http2Exchange:
 
     def _asks_again(self) -> bool:
         """Whether this 401 is dropped: once, if the whole request was kept and another credential can be had."""
-        renew, whole = self._asked.renew, self._client.peer_ended or bool(self._head.protocol)
-        if renew is None or self._renewed or not whole or self._kept is None or not renew():
+        whole = self._client.peer_ended or bool(self._head.protocol)
+        if self._renewed or not whole or self._kept is None or not self._asked.renew(self):
             return False
         self._renewed = True
         self._held, self._block = self._kept, None
@@ -273,12 +273,11 @@ class Http2Exchange:
             if self._passage.decodes and self._server is not None:
                 fields = [field for field in fields if field[0] not in CODED]
                 self._server.grows = False  # little may become much
-        if head.status == 401 and asked.injected:
+        if head.status == 401 and asked.judged is not None:
             fields = [*fields, (b"", b"x-authsome-error", b"refused_by_provider")]
         self.begun = True
-        self._kept = asked.renew = None
-        if asked.answered is not None:
-            asked.answered(head.status)
+        self._kept = None
+        asked.answered(head.status)
         self._client.head(self._answer_block(head.status, fields), end=end)
 
     def _server_trailers(self, fields: list[Field], *, end: bool) -> None:

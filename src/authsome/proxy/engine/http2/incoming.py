@@ -171,7 +171,7 @@ class Http2Incoming(Http2Connection):
             self.refuse(stream, refusal)
             return
         length = 0 if stream.peer_ended or websocket else head.length
-        judged = gate.judge(
+        judged = gate.again(head.text, empty=length == 0) or gate.judge(
             Head(head.method, head.target, head.fields, head.text, length, websocket),
             lambda request, inject, held: block_outline(request, head, inject, held=held),
         )
