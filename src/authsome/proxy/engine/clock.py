@@ -33,10 +33,6 @@ class Clock:
             self._tick()
         self._legs.add(leg)
 
-    def forget(self, leg: Leg) -> None:
-        """No longer; a leg that is not watched may be forgotten too."""
-        self._legs.discard(leg)
-
     def stop(self) -> None:
         """No more ticks."""
         self._legs.clear()

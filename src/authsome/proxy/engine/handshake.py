@@ -22,17 +22,18 @@ class Sessions:
         session, since = self._kept.get(origin, (None, 0.0))
         return session if since + _LIFE > now else None
 
-    def wants(self, origin: Origin, now: float) -> bool:
-        """Whether none is kept, or none that will do for long."""
-        return origin not in self._kept or self._kept[origin][1] + _LIFE / 2 < now
+    def keep(self, origin: Origin, session: ssl.SSLSession | None, now: float) -> bool:
+        """Keep a session if it can be resumed, and tell whether it can.
 
-    def keep(self, origin: Origin, session: ssl.SSLSession | None, now: float) -> None:
-        """Keep a session. TLS 1.3 sends its ticket after the handshake, so this is called after an exchange."""
-        if session is not None and session.has_ticket:
-            self._kept[origin] = session, now
-            self._kept.move_to_end(origin)
-            if len(self._kept) > _MOST:
-                self._kept.popitem(last=False)
+        TLS 1.3 sends its ticket after the handshake, so this is called after an exchange.
+        """
+        if session is None or not session.has_ticket:
+            return session is None
+        self._kept[origin] = session, now
+        self._kept.move_to_end(origin)
+        if len(self._kept) > _MOST:
+            self._kept.popitem(last=False)
+        return True
 
 
 async def shake_hands(

@@ -10,7 +10,7 @@ from authsome.proxy.engine.ports import Limits
 from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.rules.body import Body, ChunkedBody, EndlessBody, body_of
 from authsome.proxy.rules.framing import ResponseFraming, frame_response
-from authsome.proxy.rules.head import LONGEST_HEAD, BadMessage, ResponseHead, read_response
+from authsome.proxy.rules.head import LONGEST_HEAD, BadMessage, ResponseHead, ResponseReader
 from authsome.proxy.rules.scrub import Passage
 
 if TYPE_CHECKING:
@@ -70,15 +70,15 @@ class Outgoing(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_exchange", "_framing", "_interims", "_limits", "_pool", "_transport", "descriptor",
-        "is_used", "leg", "origin", "ready", "reused", "since",
+        "_body", "_buffer", "_exchange", "_framed", "_interims", "_keep", "_limits", "_pool", "_reader", "_transport",
+        "descriptor", "is_used", "leg", "origin", "ready", "reused", "session_kept", "since",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, descriptor: int, limits: Limits) -> None:
         self.origin = origin
         self.descriptor = descriptor
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.reused = self.is_used = False
+        self.reused = self.is_used = self.session_kept = False
         self.since = 0.0
         self.leg = Leg()
         self.leg.expire = self.close
@@ -88,7 +88,9 @@ class Outgoing(asyncio.Protocol):
         self._exchange: Asker | None = None
         self._buffer = b""
         self._body: Body | None = None
-        self._framing: ResponseFraming | None = None
+        self._keep = False
+        self._reader = ResponseReader()
+        self._framed: tuple[ResponseHead, str, ResponseFraming] | None = None
         self._interims = 0
 
     # to the pool
@@ -206,22 +208,33 @@ class Outgoing(asyncio.Protocol):
             self._buffer = data
             return
         self._buffer = b""
-        head, rest = read_response(data[: end + 4]), data[end + 4 :]
+        head, rest = self._reader.read(data[: end + 4]), data[end + 4 :]
         if head.status < 200:
             self._take_interim(exchange, head, rest)
             return
         if head.status == 401 and exchange.asks_again():
             self.drop()
             return
-        framing = frame_response(head, exchange.method)
-        first = exchange.begin(head, framing)
-        self._framing = framing
-        if framing.length == 0:
+        framing = self._framing_of(head, exchange.method)
+        first, length = exchange.begin(head, framing), framing.length
+        self._keep = framing.keep_alive
+        if length == len(rest):  # all of it is there, as it is mostly
+            if length:
+                first += rest if exchange.passage is None else exchange.passage.whole(rest)
             exchange.deliver(first)
-            self._finish(exchange, keep=framing.keep_alive and not rest)
-            return
-        body = self._body = body_of(framing.length, decode=exchange.decode_chunks, status=502)
-        self._take_body(exchange, body, first, rest)
+            self._finish(exchange, keep=framing.keep_alive)
+        elif length == 0:
+            exchange.deliver(first)
+            self._finish(exchange, keep=False)
+        else:
+            self._body = body_of(length, decode=exchange.decode_chunks, status=502)
+            self._take_body(exchange, self._body, first, rest)
+
+    def _framing_of(self, head: ResponseHead, method: str) -> ResponseFraming:
+        """The framing, which is the one before where the head is."""
+        if self._framed is None or self._framed[0] is not head or self._framed[1] != method:
+            self._framed = head, method, frame_response(head, method)
+        return self._framed[2]
 
     def _take_interim(self, exchange: Asker, head: ResponseHead, rest: bytes) -> None:
         self._interims += 1
@@ -243,12 +256,11 @@ class Outgoing(asyncio.Protocol):
         if first or out:
             exchange.deliver(first + out if first else out)
         if rest is not None:
-            assert self._framing is not None
-            self._finish(exchange, keep=self._framing.keep_alive and not rest)
+            self._finish(exchange, keep=self._keep and not rest)
 
     def _finish(self, exchange: Asker, *, keep: bool) -> None:
         """The answer is complete. The connection goes back first: the next request may come from within."""
-        self._exchange = self._body = self._framing = None
+        self._exchange = self._body = None
         if self._transport is not None:
             self._transport.resume_reading()  # an idle connection must hear of its end
         idle = keep and exchange.request_is_sent() and not self._unsent()

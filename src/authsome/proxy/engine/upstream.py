@@ -18,6 +18,7 @@ from authsome.proxy.rules.address import Purpose
 MOST_WAITING = 1024
 
 _NEW = 3.0
+_NEVER = float("inf")
 
 
 class Waiter(Protocol):
@@ -70,7 +71,7 @@ class Pool:
             connection = shelf.idle[at]
             if not connection.is_closing() and not (careful and self._is_doubtful(connection)):
                 del shelf.idle[at]
-                self._clock.forget(connection.leg)
+                connection.leg.deadline = _NEVER
                 connection.reused = True
                 return connection
         return None
@@ -99,21 +100,19 @@ class Pool:
 
     def give_back(self, connection: Outgoing) -> None:
         """A connection whose exchange ended well, and that can carry another."""
-        shelf, now = self._shelf(connection.origin), self._clock.now
-        if self._sessions.wants(connection.origin, now):
-            self._sessions.keep(connection.origin, connection.session, now)
+        if not connection.session_kept:
+            connection.session_kept = self._sessions.keep(connection.origin, connection.session, self._clock.now)
         connection.reused = True
-        self._offer(connection, shelf)
+        self._offer(connection, self._shelf(connection.origin))
 
     def _offer(self, connection: Outgoing, shelf: _Shelf) -> None:
-        waiter = shelf.next_for(connection)
+        waiter = shelf.next_for(connection) if shelf.waiters else None
         if waiter is not None:
             waiter.connected(connection)
         elif self._closed or len(shelf.idle) >= self._limits.upstream_kept:
             connection.close()
         else:
             connection.leg.deadline = self._clock.now + self._limits.upstream_idle
-            self._clock.watch(connection.leg)
             shelf.idle.append(connection)
 
     def gone(self, connection: Outgoing) -> None:
@@ -171,6 +170,7 @@ class Pool:
         shelf.opening -= 1
         shelf.open += 1
         connection.enter(self, self._clock.now)
+        self._clock.watch(connection.leg)
         self._offer(connection, shelf)
 
     async def _connect(self, origin: Origin) -> Outgoing:

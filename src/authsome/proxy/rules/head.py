@@ -47,16 +47,19 @@ class ResponseHead(NamedTuple):
 
 
 class RequestReader:
-    """Reads the request heads of one connection. Most repeat the fields of the one before, so these are kept."""
+    """Reads the request heads of one connection. Many repeat the one before, or its fields, so these are kept."""
 
-    __slots__ = ("_block", "_fields")
+    __slots__ = ("_block", "_fields", "_head")
 
     def __init__(self) -> None:
         self._block = b""
         self._fields: list[Field] = []
+        self._head: RequestHead | None = None
 
     def read(self, text: bytes) -> RequestHead:
         """A whole request head, from its first letter through the empty line. Raises BadMessage."""
+        if self._head is not None and self._head.text == text:
+            return self._head
         line = _REQUEST_LINE.match(text)
         if line is None:
             raise _bad_request_line(text)
@@ -68,7 +71,23 @@ class RequestReader:
             self._fields = read_fields(block)
             self._block = block
         method, target, minor = line.groups()
-        return RequestHead(method.decode(), target.decode(), minor == b"1", self._fields, text)
+        self._head = RequestHead(method.decode(), target.decode(), minor == b"1", self._fields, text)
+        return self._head
+
+
+class ResponseReader:
+    """Reads the response heads of one connection; the last one is kept, because many servers repeat themselves."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self) -> None:
+        self._head: ResponseHead | None = None
+
+    def read(self, text: bytes) -> ResponseHead:
+        """A whole response head. Raises BadMessage."""
+        if self._head is None or self._head.text != text:
+            self._head = read_response(text)
+        return self._head
 
 
 def read_response(text: bytes) -> ResponseHead:

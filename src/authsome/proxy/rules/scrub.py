@@ -113,6 +113,10 @@ class Passage:
             data, self._held = data[:-open_end], data[-open_end:]
         return self._framed(data)
 
+    def whole(self, data: bytes) -> bytes:
+        """What becomes of a body that is all there. Raises BadMessage as `feed`."""
+        return self.feed(data) + self.finish()
+
     def finish(self, trailers: Iterable[Field] = ()) -> bytes:
         """What is left at the end of the body, and the trailers where it is chunked."""
         held, self._held = self._held, b""

@@ -25,13 +25,16 @@ _PATIENT = 15.0  # seconds of silence while an answer is due
 class Http2Outgoing(Http2Connection):
     """See the module. `ready` is done when the server's settings have come; the pool counts on them."""
 
-    __slots__ = ("_clock", "_draining", "_leg", "_most", "_pinged", "_pool", "origin", "ready", "takes_websockets")
+    __slots__ = (
+        "_clock", "_draining", "_leg", "_most", "_pinged", "_pool", "origin", "ready", "session_kept",
+        "takes_websockets",
+    )  # fmt: skip
 
     def __init__(self, origin: Origin, clock: Clock, limits: Limits) -> None:
         super().__init__(limits)
         self.origin = origin
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.takes_websockets = False
+        self.takes_websockets = self.session_kept = False
         self._clock = clock
         self._leg = Leg()
         self._leg.expire = self._expire

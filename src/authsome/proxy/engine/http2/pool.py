@@ -91,9 +91,9 @@ class Http2Pool:
     def has_room(self, connection: Http2Outgoing) -> None:
         """A stream of a connection has ended."""
         self._shelves[connection.origin].serve()
-        origin = connection.origin._replace(run="")
-        if self._sessions.wants(origin, self._clock.now):
-            self._sessions.keep(origin, connection.session, self._clock.now)
+        if not connection.session_kept:
+            origin = connection.origin._replace(run="")
+            connection.session_kept = self._sessions.keep(origin, connection.session, self._clock.now)
 
     def gone(self, connection: Http2Outgoing) -> None:
         """A connection takes no more streams."""
