@@ -4,16 +4,12 @@ Through the owner's upstream proxy there is no address to pin: it resolves the n
 """
 
 import asyncio
+import importlib
 import ipaddress
-import json
 import socket
-import ssl
 import time
-import zlib
 from collections.abc import Iterable
-from urllib.parse import urlencode, urlsplit
-
-import httpx2
+from urllib.parse import urlsplit
 
 from authsome.broker.egress import Egress, Hop
 from authsome.broker.roots import LaterContext, verified_context
@@ -22,11 +18,9 @@ from authsome.flows.steps import Fetch, Fetched, Step
 from authsome.model.address import AddressKind, kind_of
 from authsome.model.authority import Authority, BadAuthority, normal_host
 from authsome.model.route import is_loopback_url
-from authsome.model.secret import Secret
 from authsome.proxy.rules.address import refuse_name
 
 TIME_LIMIT = 10.0
-BODY_LIMIT = 1 << 20
 CACHE_SECONDS = 600.0
 CACHE_SIZE = 256
 
@@ -82,33 +76,15 @@ class Fetcher:
         shown = f"[{address}]" if ":" in address else address
         path = parts.path or "/"
         target = f"{parts.scheme}://{shown}:{port}{path}" + (f"?{parts.query}" if parts.query else "")
-        headers = {
-            "Host": parts.netloc.rpartition("@")[2],
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "authsome",
-        }
-        if step.authorization is not None:
-            headers["Authorization"] = step.authorization.reveal()
-        content = _content(step, headers)
-        transport = httpx2.AsyncHTTPTransport(verify=await self._tls.get(), trust_env=False, proxy=_proxy(hop))
+        # with its library two megabytes, which nobody needs who only uses keys, and too slow for the event loop
+        await asyncio.to_thread(importlib.import_module, "authsome.broker.carrier")
+        from authsome.broker.carrier import NotCarried, call
+
         try:
-            async with (
-                httpx2.AsyncClient(
-                    transport=transport, trust_env=False, timeout=TIME_LIMIT, follow_redirects=False
-                ) as client,
-                client.stream(
-                    step.method, target, headers=headers, content=content, extensions={"sni_hostname": host}
-                ) as answer,
-            ):
-                body = await _read(answer, host)
-                fields = {name.lower(): value for name, value in answer.headers.items()}
-                return Fetched(status=answer.status_code, headers=fields, body=body, at=time.time())
-        except httpx2.DecodingError:
-            raise LoginFailed(f"{host} sent an answer that cannot be decoded") from None
-        except httpx2.HTTPError as error:
+            return await call(step, target, parts.netloc.rpartition("@")[2], host, await self._tls.get(), hop)
+        except NotCarried as error:
             through = f" through the upstream proxy {hop}" if hop else ""
-            raise Unreachable(f"{host} cannot be reached{through}: {_reason(error)}", _hint(error, hop)) from None
+            raise Unreachable(f"{host} cannot be reached{through}: {error}", error.hint) from None
 
     def _hop(self, host: str, port: int, step: Fetch) -> Hop | None:
         """The proxy to go through. What leads inside as it is written is refused before."""
@@ -147,67 +123,3 @@ def _allowed(step: Fetch) -> set[AddressKind]:
 
 def _led_astray(host: str) -> LoginFailed:
     return LoginFailed(f"{host} leads to an address that is not called on a server's word")
-
-
-def _proxy(hop: Hop | None) -> httpx2.Proxy | None:
-    if hop is None:
-        return None
-    fields = {"Proxy-Authorization": hop.authorization.reveal()} if hop.authorization else None
-    return httpx2.Proxy(f"http://{hop}", headers=fields)
-
-
-def _content(step: Fetch, headers: dict[str, str]) -> bytes | None:
-    if step.form is not None:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-        return urlencode([(name, _plain(value)) for name, value in step.form]).encode()
-    if step.json is not None:
-        headers["Content-Type"] = "application/json"
-        return json.dumps({name: _plain(value) for name, value in step.json.items()}).encode()
-    return None
-
-
-def _plain(value: object) -> object:
-    return value.reveal() if isinstance(value, Secret) else value
-
-
-async def _read(answer: httpx2.Response, host: str) -> bytes:
-    """The body, at most 1 MiB even where it was compressed without being asked to (O13)."""
-    raw = bytearray()
-    async for chunk in answer.aiter_raw():
-        raw += chunk
-        if len(raw) > BODY_LIMIT:
-            raise LoginFailed(f"{host} sent more than {BODY_LIMIT >> 20} MiB")
-    coding = answer.headers.get("content-encoding", "identity").strip().lower()
-    if coding in ("", "identity"):
-        return bytes(raw)
-    if coding not in ("gzip", "x-gzip", "deflate"):
-        raise LoginFailed(f"{host} sent an answer in a coding that was not asked for")
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    try:
-        body = inflater.decompress(bytes(raw), BODY_LIMIT + 1)
-    except zlib.error:
-        raise LoginFailed(f"{host} sent an answer that cannot be decoded") from None
-    if len(body) > BODY_LIMIT:
-        raise LoginFailed(f"{host} sent more than {BODY_LIMIT >> 20} MiB")
-    return body
-
-
-def _reason(error: httpx2.HTTPError) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({cause.verify_message})"
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx2.ProxyError):
-        status = str(error)[:3]
-        return f"it answered {status}" if status.isdigit() else "it does not connect us"
-    if isinstance(error, httpx2.ConnectError):
-        return "the connection was refused or lost"
-    return "it broke the connection or the protocol"
-
-
-def _hint(error: httpx2.HTTPError, hop: Hop | None) -> str:
-    if isinstance(error, httpx2.ProxyError) and hop is not None:
-        return f"check the address, user name and password in {hop.setting}"
-    trust = "certificate" in _reason(error)
-    return "name your own CA in AUTHSOME_CA_FILE" if trust else "check the network, then try again"

@@ -4,16 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import re2
-
 MAX_TEXT = 256
 
 _VISIBLE = re.compile(r"[!-~]*")
-_OPTIONS = re2.Options()
-_OPTIONS.encoding = re2.Options.Encoding.LATIN1  # what is matched is ASCII: a byte a step, not an UTF-8 automaton
-_OPTIONS.log_errors = False  # or RE2 writes the pattern to stderr
-_OPTIONS.max_mem = 64 * 1024  # some 3000 steps; a MiB would let 256 characters compile for most of a second
-_OPTIONS.never_capture = True
 
 
 class BadPattern(ValueError):
@@ -34,8 +27,15 @@ class Pattern:
             raise BadPattern(f"a pattern has at most {MAX_TEXT} characters")
         if not _VISIBLE.fullmatch(text):
             raise BadPattern("a pattern holds visible ASCII alone (no blanks)")
+        import re2  # two megabytes and a half, which most homes never need
+
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1  # what is matched is ASCII: a byte a step, no UTF-8 automaton
+        options.log_errors = False  # or RE2 writes the pattern to stderr
+        options.max_mem = 64 * 1024  # some 3000 steps; a MiB would let 256 characters compile for most of a second
+        options.never_capture = True
         try:
-            compiled = re2.compile(text.encode("ascii"), _OPTIONS)
+            compiled = re2.compile(text.encode("ascii"), options)
         except re2.error as error:
             why = error.args[0].decode("ascii", "replace")
             raise BadPattern(f"not a pattern that RE2 takes ({why})") from None

@@ -107,7 +107,6 @@ Index(
     connections.c.provider,
     unique=True,
     sqlite_where=connections.c.is_default == 1,
-    postgresql_where=connections.c.is_default == 1,
 )
 
 clients = Table(
