@@ -114,7 +114,7 @@ class Lender:
 
     def rebuild(self) -> None:
         """Make the route table anew from the connections and the provider files."""
-        now, entries = time.time(), self._catalog.entries()
+        now, entries = time.time(), self._catalog.named(provider for provider, _ in self._held)
         lendable = (
             _lendable(held.connection, entries.get(held.connection.provider), now) for held in self._held.values()
         )

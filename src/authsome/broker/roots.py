@@ -41,6 +41,16 @@ def verified_context(ca_files: Iterable[str]) -> ssl.SSLContext:
         context.load_verify_locations(capath=paths.openssl_capath)
     if os.name == "nt":
         context.load_default_certs()
+    _add(context, ca_files)
+    return context
+
+
+def check_ca_files(ca_files: Iterable[str]) -> None:
+    """What `verified_context` would raise because of them, without the system's roots, which take a megabyte."""
+    _add(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca_files)
+
+
+def _add(context: ssl.SSLContext, ca_files: Iterable[str]) -> None:
     for path in ca_files:
         try:
             context.load_verify_locations(cafile=path)
@@ -48,7 +58,6 @@ def verified_context(ca_files: Iterable[str]) -> ssl.SSLContext:
             raise DaemonUnavailable(
                 f"{path}: no CA certificates can be read from it", "AUTHSOME_CA_FILE and SSL_CERT_FILE name PEM files"
             ) from None
-    return context
 
 
 class LaterContext:

@@ -3,6 +3,7 @@
 import difflib
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -64,6 +65,13 @@ class Catalog:
                 found = ((name, self._find(name)) for name in sorted(names))
                 self._entries = {name: entry for name, entry in found if entry is not None}
             return dict(self._entries)
+
+    def named(self, names: Iterable[str]) -> dict[str, Entry]:
+        """Those of these providers that are in force; no other bundled file is read for it."""
+        with self._lock:
+            self._look()
+            found = ((name, self._find(name)) for name in set(names))
+            return {name: entry for name, entry in found if entry is not None}
 
     def get(self, name: str) -> Entry:
         """The provider of that name. Raises ProviderNotFound."""

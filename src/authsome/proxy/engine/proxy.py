@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from authsome.broker.roots import LaterContext
+from authsome.broker.roots import LaterContext, check_ca_files
 from authsome.model.run import Run
 from authsome.proxy.engine.client import ClientLeg
 from authsome.proxy.engine.clock import Clock
@@ -20,13 +20,13 @@ _BACKLOG = 1024
 
 
 class Proxy:
-    """See the module. It is used from one event loop."""
+    """See the module. It is used from one event loop. Raises DaemonUnavailable for roots that cannot be read."""
 
     def __init__(self, house: House, trust: Trust, settings: ProxySettings) -> None:
         self._house = house
         self._trust = trust
         self._settings = settings
-        self._context = upstream_context(settings.ca_files, "http/1.1")
+        check_ca_files(settings.ca_files)
         self._clock = Clock()
         self._runs = Runs()
         self._pools: list[Pool | Http2Pool] = []
@@ -52,9 +52,8 @@ class Proxy:
         """All but listening. `bound` is the port on which the proxy listens, here or in other processes."""
         limits = self._settings.limits
         dialler = Dialler.of(self._settings, bound)
-        pool = Pool(dialler, self._context, self._clock, limits)
-        later = LaterContext(lambda: upstream_context(self._settings.ca_files, "h2"))
-        streams = Http2Pool(dialler, later, self._clock, limits)
+        pool = Pool(dialler, self._verified("http/1.1"), self._clock, limits)
+        streams = Http2Pool(dialler, self._verified("h2"), self._clock, limits)
         self._pools = [pool, streams]
         self._core = Core(
             house=self._house,
@@ -97,6 +96,9 @@ class Proxy:
         self._clock.stop()
         if self._server is not None:
             await self._server.wait_closed()
+
+    def _verified(self, protocol: str) -> LaterContext:
+        return LaterContext(lambda: upstream_context(self._settings.ca_files, protocol))
 
     def _accept(self) -> ClientLeg:
         assert self._core is not None

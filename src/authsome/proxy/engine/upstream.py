@@ -2,10 +2,10 @@
 
 import asyncio
 import select
-import ssl
 from collections import deque
 from typing import Protocol
 
+from authsome.broker.roots import LaterContext
 from authsome.proxy.engine.clock import Clock
 from authsome.proxy.engine.dial import CannotDial, Dialler, Origin, unreachable
 from authsome.proxy.engine.handshake import Sessions, shake_hands
@@ -52,7 +52,7 @@ class _Shelf:
 class Pool:
     """Connections by origin, bounded in number, discarded at the first doubt."""
 
-    def __init__(self, dialler: Dialler, context: ssl.SSLContext, clock: Clock, limits: Limits) -> None:
+    def __init__(self, dialler: Dialler, context: LaterContext, clock: Clock, limits: Limits) -> None:
         self._dialler = dialler
         self._context = context
         self._clock = clock
@@ -183,7 +183,7 @@ class Pool:
             await loop.create_connection(lambda: connection, sock=sock)
             return connection
         session = self._sessions.of(origin, loop.time())
-        layer = TlsLayer(self._context, connection, server_name=origin.host, session=session)
+        layer = TlsLayer(await self._context.get(), connection, server_name=origin.host, session=session)
         await loop.create_connection(lambda: layer, sock=sock)
         await shake_hands(layer, connection.ready, origin, self._limits.handshake_time, "HTTP/1.1")
         return connection
