@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from e2e.doors import Doors
 from parts.browser import Browser
 from parts.canary import Canary
 from parts.fakenet import FakeNet
 from parts.machine import need
-from parts.product import Home
+from parts.product import Cli, Home, free_port
 from parts.servers import LIBRARIES, AuthorizationServer, Library
 
 
@@ -67,3 +68,16 @@ def chromium(net: FakeNet) -> Browser:
     """Who consents to everything, at Chromium."""
     need("chromium", "certutil")
     return Browser(ca=net.ca, chromium=True)
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory, canary: Canary) -> Iterator[Doors]:
+    """One running daemon for a whole file of tests that ask at its doors."""
+    home = Home(tmp_path_factory.mktemp("h"), free_port())
+    home.user.mkdir()
+    home.output.mkdir()
+    canary.watch(home.path)
+    canary.watch(home.output)
+    Cli(home)("daemon", "start").ok()
+    yield Doors(home)
+    home.close()

@@ -212,7 +212,7 @@ def test_both_serve_and_one_that_is_killed_is_replaced(cli: Cli, login: Callable
     log = (cli.home.path / "logs" / "daemon.log").read_text()
     assert len(re.findall(rf"worker {killed} ended \(signal 9\)", log)) == 1
     events = json.loads(cli("log", "-n", "500", "--json").ok().out)["events"]
-    assert sum(event["kind"] == "Injected" for event in events) == 30 + 15 + 21
+    assert sum(event["times"] for event in events if event["kind"] == "Injected") == 30 + 15 + 21
 
 
 def test_the_requests_of_a_run_are_those_of_all_workers(cli: Cli, login: Callable[[], None]) -> None:

@@ -171,7 +171,7 @@ class Catalog:
         known = self._seen.get(f"{name}{SUFFIX}")
         if known is not None and isinstance(known.result, BadFile):
             return ProviderNotFound(f"the file of {shown} is not used", f"{known.result.path}: {known.result.message}")
-        near = difflib.get_close_matches(name[:64], self.entries(), 1)
+        near = difflib.get_close_matches(name[:64].lower(), self.entries(), 1)
         hint = f"did you mean {near[0]!r}?" if near else "authsome list shows every provider"
         return ProviderNotFound(f"no provider is called {shown}", hint)
 

@@ -18,6 +18,7 @@ from authsome.catalog.catalog import Catalog
 from authsome.daemon.api.app import owner_app
 from authsome.daemon.approvals import Approvals
 from authsome.daemon.authority import open_trust
+from authsome.daemon.doctor import rules_for_nobody
 from authsome.daemon.guard import BodyLimit, Guard
 from authsome.daemon.handover import Handover
 from authsome.daemon.house import House, Ports
@@ -70,6 +71,8 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
     await owner.open(_owner_socket(settings.socket_path))
     house.handover.open(_owner_socket(settings.handover_path, socket.SOCK_SEQPACKET))
     log.info("serving %s", settings.home)
+    for name, why, _ in rules_for_nobody(house):
+        log.warning("config.toml: reveal: the rule for %r holds for nothing: %s", name, why)
     ready()
     await house.stopping.wait()
     log.info("stopping")

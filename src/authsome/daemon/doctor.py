@@ -8,9 +8,10 @@ from pathlib import Path
 from authsome.broker.egress import Egress
 from authsome.broker.roots import system_roots
 from authsome.catalog.catalog import Entry, Source
+from authsome.daemon.approvals import ANY
 from authsome.daemon.house import House
 from authsome.daemon.processes import can_watch
-from authsome.errors import AuthsomeError, UsageError
+from authsome.errors import AuthsomeError, ProviderNotFound, UsageError
 from authsome.model.connection import Connection, Status
 
 
@@ -38,6 +39,7 @@ async def examine(house: House) -> list[Check]:
         await _vault(house),
         *_catalog(house),
         *_connections(house),
+        *_reveal(house),
         Check("pages", True, f"{house.settings.origin} serves the login pages"),
         _proxy(house),
         *_egress(house),
@@ -79,6 +81,34 @@ def _catalog(house: House) -> list[Check]:
 def _connections(house: House) -> list[Check]:
     entries = house.catalog.entries()
     return [_connection(each, entries.get(each.provider)) for each in house.broker.lender.connections()]
+
+
+def _reveal(house: House) -> list[Check]:
+    rules = house.approvals.policy
+    if not rules:
+        return []
+    in_force = ", ".join(f"{name} = {rule}" for name, rule in rules.items())
+    unknown = rules_for_nobody(house)
+    return [
+        Check("reveal", None, f"handing credentials out in clear: {in_force}"),
+        *(
+            Check("reveal", False, f"the rule for {name!r} holds for nothing: {why}", hint)
+            for name, why, hint in unknown
+        ),
+    ]
+
+
+def rules_for_nobody(house: House) -> list[tuple[str, str, str | None]]:
+    """The names of [reveal] that no provider has, each with why and what was meant: misspelt, it guards nothing."""
+    found: list[tuple[str, str, str | None]] = []
+    connected = {connection.provider for connection in house.broker.lender.connections()}
+    for name in house.approvals.policy:
+        if name != ANY and name not in connected:
+            try:
+                house.catalog.get(name)
+            except ProviderNotFound as error:
+                found.append((name, error.message, error.hint))
+    return found
 
 
 def _connection(connection: Connection, entry: Entry | None) -> Check:

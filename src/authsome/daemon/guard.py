@@ -1,10 +1,15 @@
 """The door to the browser: who may come in, and what every answer carries (P7–P9, V24)."""
 
 import asyncio
+import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
+
+from starlette.exceptions import HTTPException
+
+from authsome.errors import DaemonUnavailable
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -29,8 +34,11 @@ HEADERS = (
 )
 
 
-class TooLarge(Exception):
-    """The body of a request is over the limit."""
+class BodyRefused(HTTPException):
+    """A body over the limit, or one that does not come. It is an HTTPException, or FastAPI would make a 400 of it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message, {"connection": "close"})  # else its sender could go on and on
 
 
 class Guard:
@@ -51,15 +59,11 @@ class Guard:
             return
         try:
             await self._app(scope, bounded(receive), answer)
-        except TooLarge:
-            await answer.plain(413, "the body is too large")
-        except TimeoutError:
-            await answer.plain(408, "the body did not come in time")
-        except Exception:  # a browser is never shown a traceback (X75)
-            number = secrets.token_hex(4)
-            log.exception("a page broke (%s)", number)
-            if not answer.started:
-                await answer.plain(500, f"something broke; the log names it {number}")
+        except BodyRefused as refused:
+            await answer.plain(refused.status_code, refused.detail)
+        except Exception as error:  # noqa: BLE001 - a browser is never shown a traceback (X75)
+            if not answer.started:  # else the application told of it itself
+                await answer.plain(500, f"something broke; the log names it {logged(error)}")
 
     def _refusal(self, method: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, str] | None:
         found: dict[bytes, list[bytes]] = {}
@@ -87,15 +91,17 @@ class Guard:
 
 
 class _Answer:
-    """Sends, adding the headers that every answer carries."""
+    """Sends, adding the headers that every answer of the pages carries."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, *, dressed: bool = True) -> None:
         self._send = send
+        self._dressed = dressed
         self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
+        if message["type"] == "http.response.start" and self._dressed:
             ours = {name for name, _ in HEADERS}
             headers = [(n, v) for n, v in message.get("headers", []) if n.lower() not in ours]
             if not any(name.lower() == CSP for name, _ in headers):
@@ -105,40 +111,71 @@ class _Answer:
 
     async def plain(self, status: int, text: str) -> None:
         """A short answer of our own."""
-        body = f"{text}\n".encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+        await self.whole(status, b"text/plain; charset=utf-8", f"{text}\n".encode())
+
+    async def whole(self, status: int, kind: bytes, body: bytes) -> None:
+        """An answer of that content type."""
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
         await self({"type": "http.response.start", "status": status, "headers": headers})
         await self({"type": "http.response.body", "body": body})
 
 
+async def crowded(_: MutableMapping[str, Any], __: Receive, send: Send) -> None:
+    """The application in place of either, where too many are there already (P28)."""
+    error = DaemonUnavailable("too many connections are open", "try again in some seconds")
+    await _Answer(send).whole(error.http_status, b"application/json", json.dumps(error.to_json()).encode())
+
+
+def plain_head(status_line: bytes, length: int) -> bytes:
+    """The head of an answer to what is no request, as bytes: it carries what every other does (W05)."""
+    fields = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(length).encode()),
+        (b"connection", b"close"),
+        (CSP, POLICY.format("'self'").encode()),
+        *HEADERS,
+    ]
+    return status_line + b"".join(b"%s: %s\r\n" % field for field in fields) + b"\r\n"
+
+
+def logged(error: Exception) -> str:
+    """Write down what nobody foresaw; the number by which the log names it."""
+    number = secrets.token_hex(4)
+    log.error("something broke (%s)", number, exc_info=error)
+    return number
+
+
 class BodyLimit:
-    """The same bound for the owner's application (promises, §3)."""
+    """The same bound for the owner's application (promises, §3), which tells of every failure itself."""
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        answer = _Answer(send, dressed=False)
         try:
-            await self._app(scope, bounded(receive), send)
-        except (TooLarge, TimeoutError):
-            body = b'{"error": "usage", "message": "the body is too large or too slow", "exit": 64}\n'
-            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-            await send({"type": "http.response.start", "status": 413, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            await self._app(scope, bounded(receive), answer)
+        except Exception:
+            if not answer.started:
+                raise
 
 
 def bounded(receive: Receive) -> Receive:
-    """A body of at most 1 MiB, each part of which comes within ten seconds (V24, W13)."""
-    seen, whole = 0, False
+    """A body of at most 1 MiB that is whole within ten seconds (V24, W13). Reading on raises BodyRefused."""
+    seen, whole, ends = 0, False, 0.0
 
     async def read() -> Message:
-        nonlocal seen, whole
-        async with asyncio.timeout(None if whole else BODY_TIME):
-            message = await receive()
+        nonlocal seen, whole, ends
+        ends = ends or asyncio.get_running_loop().time() + BODY_TIME
+        try:
+            async with asyncio.timeout_at(None if whole else ends):
+                message = await receive()
+        except TimeoutError:
+            raise BodyRefused(408, "the body did not come in time") from None
         seen += len(message.get("body", b""))
         whole = not message.get("more_body", False)
         if seen > BODY_LIMIT:
-            raise TooLarge
+            raise BodyRefused(413, "the body is too large")
         return message
 
     return read

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from starlette.exceptions import HTTPException
 
 from authsome import __version__
-from authsome.daemon.guard import POLICY
+from authsome.daemon.guard import POLICY, BodyRefused, logged
 from authsome.daemon.sessions import LoginSession, Phase, Sessions, cookie_name, entered_client, is_same
 from authsome.errors import AuthsomeError, CallbackRefused, UsageError
 from authsome.flows.documents import origin
@@ -32,10 +32,13 @@ Field = Annotated[str, Form(max_length=16_384)]
 
 def browser_app(sessions: Sessions) -> FastAPI:
     """The application behind 127.0.0.1:7998; `Guard` stands before it."""
-    app = FastAPI(title="authsome", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="authsome", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
     app.include_router(_router(sessions))
     app.add_exception_handler(AuthsomeError, _refused)
     app.add_exception_handler(HTTPException, _not_here)
+    app.add_exception_handler(Exception, _broken)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app
 
@@ -189,4 +192,16 @@ async def _invalid(_: Request, __: Exception) -> Response:
 
 async def _not_here(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _html("refused.html", {"message": "there is no such page", "hint": ""}, status=error.status_code)
+    unread = error.detail if isinstance(error, BodyRefused) else "the request cannot be read"
+    message = "there is no such page" if error.status_code in (404, 405) else unread
+    answer = _html("refused.html", {"message": message, "hint": ""}, status=error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    shown: dict[str, object] = {
+        "message": f"something broke; the log names it {logged(error)}",
+        "hint": "authsome daemon logs",
+    }
+    return _html("refused.html", shown, status=500)

@@ -8,25 +8,33 @@ import logging
 import os
 import socket
 import struct
+from collections.abc import MutableMapping
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from authsome.daemon import processes
+from authsome.daemon.guard import App, Receive, Send, crowded, plain_head
 
 log = logging.getLogger(__name__)
 
 HEADER_TIME = 10.0
 HEAD_LIMIT = 384 << 10  # what a loop reads at once may hold a body too
 KEEP_ALIVE = 5
+MOST_CONNECTIONS = 256
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A head has to be whole within ten seconds and some hundred KiB, the first one and every later one (W13)."""
+    """A head has to be whole within ten seconds and some hundred KiB (W13); for bodies see `guard.bounded`.
+
+    uvicorn's own timer ends a connection on which nothing happens after an answer, and never one on which a byte
+    comes now and then: empty lines, or a body that was refused. Those have the same ten seconds.
+    """
 
     _deadline: asyncio.TimerHandle | None = None
+    _in_head = True
     _head_size = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -41,7 +49,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if self._deadline is not None:
+        if self._deadline is None and self.cycle is not None and self.cycle.response_complete:
+            self._expect_head()
+        if self._in_head:
             self._head_size += len(data)
             if self._head_size > HEAD_LIMIT:
                 self.transport.abort()
@@ -50,17 +60,30 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """See httptools."""
-        if self._deadline is None:
-            self._expect_head()
+        self._head_size = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """See httptools."""
+        self._in_head = False
         self._stop_waiting()
+        if not self.url.startswith(b"/"):  # one that names a host of its own would go past the check of Host (P7)
+            raise ValueError("the target is not a path")
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        self._in_head = True
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """See uvicorn, whose own answer lacks what every answer of ours carries (P9)."""
+        text = msg.encode()
+        self.transport.write(plain_head(STATUS_LINE[400], len(text)) + text)
+        self.transport.close()
+
     def _expect_head(self) -> None:
-        self._head_size = 0
         self._deadline = self.loop.call_later(HEADER_TIME, self.transport.abort)
 
     def _stop_waiting(self) -> None:
@@ -106,9 +129,11 @@ def peer_of(sock: Any) -> tuple[int, int]:
 class Door:
     """One listening socket with an ASGI application behind it."""
 
-    def __init__(self, app: Any, protocol: type[BoundedProtocol]) -> None:
+    def __init__(self, app: App, protocol: type[BoundedProtocol]) -> None:
+        self._app = app
         self._config = Config(
-            app,
+            self._admit,
+            interface="asgi3",
             http=protocol,
             ws="none",
             lifespan="off",
@@ -118,12 +143,16 @@ class Door:
             server_header=False,
             date_header=False,
             timeout_keep_alive=KEEP_ALIVE,
-            limit_concurrency=256,
         )
         self._config.load()
         self._protocol = protocol
         self._state = ServerState()
         self._server: asyncio.Server | None = None
+
+    async def _admit(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """In place of uvicorn's own limit, whose refusal goes around the application and what that adds."""
+        is_full = len(self._state.connections) > MOST_CONNECTIONS
+        await (crowded if is_full else self._app)(scope, receive, send)
 
     async def open(self, sock: socket.socket) -> None:
         """Serve a bound socket."""

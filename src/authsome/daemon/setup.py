@@ -2,12 +2,13 @@
 
 import asyncio
 import ctypes
-import logging
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable
+
+from authsome.daemon.log_lines import log_to_stderr
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -18,7 +19,7 @@ def set_up_process() -> None:
     os.umask(0o077)
     _keep_memory_private()
     _allow_many_connections()
-    _log_to_stderr()
+    log_to_stderr()
 
 
 def end_with_parent() -> None:
@@ -51,9 +52,3 @@ def _allow_many_connections() -> None:
     """As many descriptors as the system lets us have: each run's connections are two (V23)."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65536), most))
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx2", "httpcore2", "uvicorn", "asyncio", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # they would log URLs with their queries

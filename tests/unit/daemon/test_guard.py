@@ -1,11 +1,15 @@
 """The browser's door, asked as a browser, a stranger and an attacker would (P7–P9, W01–W05, V24)."""
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import pytest
 
-from authsome.daemon.guard import BODY_LIMIT, Guard
+from authsome.daemon import guard
+from authsome.daemon.guard import BODY_LIMIT, BodyLimit, BodyRefused, Guard, crowded
+from authsome.daemon.pages import browser_app
 
 HOST = "127.0.0.1:7998"
 ORIGIN = f"http://{HOST}"
@@ -26,6 +30,9 @@ def ask(
     path: str = "/",
     headers: dict[str, str] | list[tuple[str, str]] | None = None,
     body: bytes = b"",
+    *,
+    app: Any = _page,
+    query: str = "",
 ) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of one request."""
     pairs = list((headers or {}).items()) if not isinstance(headers, list) else headers
@@ -35,6 +42,8 @@ def ask(
         "type": "http",
         "method": method,
         "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in pairs if value],
     }
     sent: list[Any] = []
@@ -47,7 +56,7 @@ def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Guard(_page, [HOST, "localhost:7998", "[::1]:7998"])(scope, receive, send))
+    asyncio.run(Guard(app, [HOST, "localhost:7998", "[::1]:7998"])(scope, receive, send))
     assert [m["type"] for m in sent].count("http.response.start") == 1
     found = {n.decode(): v.decode() for n, v in sent[0]["headers"]}
     return sent[0]["status"], found, b"".join(m.get("body", b"") for m in sent[1:])
@@ -146,3 +155,78 @@ def test_a_body_over_the_limit_is_refused() -> None:  # V24
     assert ask("POST", headers=form(content_length=str(BODY_LIMIT + 1)))[0] == 413
     assert ask("POST", headers=form(), body=b"x" * (BODY_LIMIT + 1))[0] == 413
     assert ask("POST", headers=form(content_length="-5"))[0] == 413
+
+
+@pytest.mark.parametrize("path", ["/auth/login/x", "/auth/sessions/x", "/auth/callback/oauth?code=c"])
+def test_a_page_that_breaks_shows_the_number_by_which_the_log_names_it(
+    caplog: pytest.LogCaptureFixture, path: str
+) -> None:  # X75
+    """The real pages, over something that has nothing of what they ask for."""
+    scope_path, _, query = path.partition("?")
+    status, headers, body = ask(path=scope_path, app=browser_app(object()), query=query)  # type: ignore[arg-type]
+    assert status == 500 and b"Traceback" not in body and b"AttributeError" not in body
+    assert "frame-ancestors 'none'" in headers["content-security-policy"] and headers["cache-control"] == "no-store"
+    number = re.search(rb"the log names it ([0-9a-f]{8})", body)
+    assert number
+    (record,) = caplog.records  # once
+    assert number[1].decode() in record.getMessage() and record.exc_info
+
+
+def test_a_body_has_ten_seconds_as_a_whole_and_not_for_each_part(monkeypatch: pytest.MonkeyPatch) -> None:  # W13
+    monkeypatch.setattr(guard, "BODY_TIME", 0.2)
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def read() -> int:
+        parts, limited = 0, guard.bounded(receive)
+        try:
+            while True:
+                await limited()
+                parts += 1
+        except BodyRefused as refused:
+            assert refused.status_code == 408 and refused.headers == {"connection": "close"}
+        return parts
+
+    assert 0 < asyncio.run(asyncio.wait_for(read(), 20)) < 5
+
+
+def test_a_body_that_came_whole_may_be_worked_on_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "BODY_TIME", 0.05)
+    messages = [{"type": "http.request", "body": b"x", "more_body": False}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.02 if len(messages) == 2 else 0.2)
+        return messages.pop(0)
+
+    async def read() -> str:
+        limited = guard.bounded(receive)
+        await limited()
+        return str((await limited())["type"])
+
+    assert asyncio.run(read()) == "http.disconnect"
+
+
+def test_who_finds_no_room_is_told_so_in_the_callers_own_terms() -> None:  # P28
+    status, headers, body = ask(app=crowded)
+    assert status == 503 and headers["x-frame-options"] == "DENY"
+    assert json.loads(body)["error"] == "daemon_unavailable" and json.loads(body)["exit"] == 9
+
+
+def test_a_failure_of_the_owners_calls_that_was_answered_is_not_told_twice() -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/answered":
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b"told"})
+        raise ValueError("x")
+
+    async def send(message: Any) -> None:
+        """Nobody reads it."""
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b""}
+
+    asyncio.run(BodyLimit(broken)({"path": "/answered"}, receive, send))
+    with pytest.raises(ValueError, match="x"):
+        asyncio.run(BodyLimit(broken)({"path": "/silent"}, receive, send))

@@ -1,8 +1,5 @@
 """The owner's application: the routers, and how failures are told."""
 
-import logging
-import secrets
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -10,21 +7,28 @@ from starlette.exceptions import HTTPException
 
 from authsome import __version__
 from authsome.daemon.api import approvals, connections, house, logins, providers, runs
+from authsome.daemon.api.shapes import Failure
+from authsome.daemon.guard import BodyRefused, logged
 from authsome.daemon.house import House
 from authsome.errors import AuthsomeError, UsageError
-
-log = logging.getLogger(__name__)
 
 
 def owner_app(the_house: House) -> FastAPI:
     """The application behind the Unix socket."""
-    app = FastAPI(title="authsome", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="authsome",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={status: {"model": Failure, "description": "what, and what next"} for status in ("4XX", "5XX")},
+    )
     app.state.house = the_house
     for module in (house, approvals, providers, connections, logins, runs):
         app.include_router(module.router)
     app.add_exception_handler(AuthsomeError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _not_here)
+    app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _unknown)
     return app
 
@@ -42,14 +46,18 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return await _known(_, UsageError(f"{place}: {first['msg'].lower()}"))
 
 
-async def _not_here(_: Request, error: Exception) -> JSONResponse:
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    """What the framework refuses: no such path or method, or a body that cannot be read."""
     assert isinstance(error, HTTPException)
-    answer = UsageError("there is no such call", "the command line and the daemon may be of different versions")
-    return JSONResponse(answer.to_json(), error.status_code)
+    if error.status_code in (404, 405):
+        answer = UsageError("there is no such call", "the command line and the daemon may be of different versions")
+    elif isinstance(error, BodyRefused):
+        answer = UsageError(error.detail)
+    else:
+        answer = UsageError("the request cannot be read")
+    return JSONResponse(answer.to_json(), error.status_code, error.headers)
 
 
 async def _unknown(_: Request, error: Exception) -> JSONResponse:
-    number = secrets.token_hex(4)
-    log.error("a call broke (%s)", number, exc_info=error)
-    answer = AuthsomeError(f"something broke inside the daemon ({number})", "see authsome daemon logs")
+    answer = AuthsomeError(f"something broke inside the daemon ({logged(error)})", "see authsome daemon logs")
     return JSONResponse(answer.to_json(), 500)

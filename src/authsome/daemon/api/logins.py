@@ -21,7 +21,7 @@ router = APIRouter(prefix="/auth/sessions", dependencies=OWNER_ONLY)
 
 
 class LoginBody(Body):
-    """See docs/api.md."""
+    """What to log in to, under which name, and how; `key` is one that was read from standard input."""
 
     provider: str
     connection: str | None = None

@@ -16,6 +16,17 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class Failure(BaseModel):
+    """Every answer but a good one (`AuthsomeError.to_json`); some have further members. `exit` is the exit status."""
+
+    model_config = ConfigDict(extra="allow")
+
+    error: str
+    message: str
+    exit: int
+    hint: str | None = None
+
+
 def connection_json(connection: Connection) -> dict[str, object]:
     """A connection without its secrets."""
     credential, grant = connection.credential, connection.grant
