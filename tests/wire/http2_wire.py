@@ -374,6 +374,11 @@ def open_http2(
     """TLS through the proxy, with these protocols offered."""
     wire, answer = world.connect(token=token)
     assert answer.status == 200, answer
+    return secure(world, wire, name, protocols)
+
+
+def secure(world: World, wire: Wire, name: str | None, protocols: tuple[str, ...] = ("h2",)) -> Wire:
+    """TLS on a connection that the proxy has opened."""
     wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     context = world.client_context()
     context.set_alpn_protocols(list(protocols))

@@ -10,7 +10,7 @@ from authsome.proxy.engine.dial import Origin
 from authsome.proxy.engine.exchange import Exchange
 from authsome.proxy.engine.incoming import Incoming
 from authsome.proxy.engine.intercept import begin_interception
-from authsome.proxy.engine.refusals import UNAUTHENTICATED, Refusal, bad_request, host_mismatch
+from authsome.proxy.engine.refusals import RUN_TOO_BUSY, UNAUTHENTICATED, Refusal, bad_request, host_mismatch
 from authsome.proxy.engine.runs import LiveRun
 from authsome.proxy.engine.tunnel import ESTABLISHED, TunnelEnd
 from authsome.proxy.rules.decide import Deny, Intercept, Request, decide_connect, decide_plain
@@ -31,11 +31,12 @@ class ClientLeg(Incoming):
         super().__init__(core, None)
         self._own = own
         self._host = ""
+        self._is_one_too_many = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self._own is not None:
-            self.member.join(self._own)
+            self._join(self._own)
 
     def refused(self, refusal: Refusal) -> None:
         """As `Incoming.refused`."""
@@ -49,6 +50,8 @@ class ClientLeg(Incoming):
         live = self._authenticate(head)
         if live is None:
             return UNAUTHENTICATED
+        if self._is_one_too_many:
+            return RUN_TOO_BUSY
         try:
             if head.method == "CONNECT":
                 return self._connect(live, parse_authority(head.target), framing)
@@ -72,8 +75,12 @@ class ClientLeg(Incoming):
             return None
         member = self.member
         if member.live is None:
-            member.join(self.core.runs.begin(run, self.core.house.table()))
+            self._join(self.core.runs.begin(run, self.core.house.table()))
         return member.live if member.live is not None and member.live.run.id == run.id else None
+
+    def _join(self, live: LiveRun) -> None:
+        self._is_one_too_many = len(live.members) >= self.limits.run_connections
+        self.member.join(live)
 
     def _connect(self, live: LiveRun, authority: Authority, framing: RequestFraming) -> Refusal | None:
         self._host = authority.host

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from authsome.proxy.engine.asked import Asked
 from authsome.proxy.engine.outgoing import Outgoing
-from authsome.proxy.engine.refusals import BAD_GATEWAY, BODY_TOO_LARGE, Refusal
+from authsome.proxy.engine.refusals import BAD_GATEWAY, BODY_TOO_LARGE, NO_SHARE, Refusal
 from authsome.proxy.engine.relay import join
 from authsome.proxy.engine.upstream import Pool
 from authsome.proxy.rules.decide import Deny
@@ -117,6 +117,8 @@ class Exchange:
                 self._incoming.hold(True)
         elif self._held_size > LARGEST_BODY:
             self._fail(BODY_TOO_LARGE)
+        elif not self._incoming.member.keep(len(data)):
+            self._fail(NO_SHARE)
 
     def sent(self) -> None:
         """The request is complete."""
@@ -166,7 +168,9 @@ class Exchange:
         assert self._head is not None
         self._connection = connection
         data = self._head + b"".join(self._held) if self._held else self._head
-        if self._held_size > REPLAYABLE and not self._asked.holds_body:
+        if self._asked.holds_body:
+            self._incoming.member.let_go(self._held_size)
+        elif self._held_size > REPLAYABLE:
             self._incoming.hold(False)
         self._held, self._held_size = [], 0
         may_repeat = connection.reused and not self._retried and self.method in IDEMPOTENT
@@ -316,6 +320,8 @@ class Exchange:
             self._replay = None
 
     def _fail(self, refusal: Refusal) -> None:
+        if self._asked.holds_body:
+            self._incoming.member.let_go(self._held_size)
         self._stop_timer()
         self._incoming.fail(refusal)
 

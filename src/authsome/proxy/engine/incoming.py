@@ -9,7 +9,7 @@ from typing import cast
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.exchange import Exchange
 from authsome.proxy.engine.ports import Limits
-from authsome.proxy.engine.refusals import HEAD_TOO_SLOW, TOO_SLOW, Refusal, bad_request
+from authsome.proxy.engine.refusals import HEAD_TOO_SLOW, NO_SHARE, TOO_SLOW, Refusal, bad_request
 from authsome.proxy.engine.runs import Member
 from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.rules.body import Body, ChunkedBody, body_of
@@ -45,6 +45,7 @@ class Incoming(asyncio.Protocol):
         self._phase = Phase.HEAD
         self._buffer = b""
         self._body: Body | None = None
+        self._unread = 0  # bytes that wait for the client to read
         self._choked = self._held = self._full = self._eof = self._in_head = self._advancing = self._expects = False
         self._method = ""
         self._reader = RequestReader()
@@ -118,11 +119,17 @@ class Incoming(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._choked = True
+        self._unread = self.transport.get_write_buffer_size()
+        if not self.member.keep(self._unread):
+            self._unread = 0
+            self.refused(NO_SHARE)
+            self.member.transport.abort()
         if self.exchange is not None:
             self.exchange.client_full(True)
 
     def resume_writing(self) -> None:
         self._choked = False
+        self.member.let_go(self._unread)
         if self.exchange is not None:
             self.exchange.client_full(False)
         else:

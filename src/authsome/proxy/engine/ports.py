@@ -52,7 +52,9 @@ class House(Protocol):
 class Limits:
     """Promises §3; times in seconds, sizes in bytes.
 
-    `silence` ends an exchange or a relay on which nothing moves, `idle` a connection between requests.
+    `silence` ends an exchange or a relay on which nothing moves, `idle` a connection between requests. What begins
+    with `run` is what one run may have, connections of its own fewer than those to one server, so that none takes a
+    server from the others; `run_memory` is for bodies that are held and answers that are not read.
     """
 
     head_time: float = 10.0
@@ -63,7 +65,10 @@ class Limits:
     continue_time: float = 1.0
     linger: float = 2.0
     upstream_idle: float = 50.0
-    upstream_connections: int = 1024
+    run_connections: int = 1024
+    run_http2_connections: int = 16
+    run_memory: int = 256 << 20
+    upstream_connections: int = 4096
     upstream_kept: int = 1024
     held_back: int = 65536
     buffer: int = 262144

@@ -28,7 +28,7 @@ class Proxy:
         self._settings = settings
         check_ca_files(settings.ca_files)
         self._clock = Clock()
-        self._runs = Runs()
+        self._runs = Runs(settings.limits)
         self._pools: list[Pool | Http2Pool] = []
         self._server: asyncio.Server | None = None
         self._core: Core | None = None

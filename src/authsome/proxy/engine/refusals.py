@@ -89,10 +89,14 @@ def too_busy(origin: str) -> Refusal:
     return Refusal(503, "too_busy", f"too many requests wait for {origin}")
 
 
+RUN_TOO_BUSY = Refusal(
+    503, "too_busy", "this run has as many connections open as one may have", "close some, then try again", closes=True
+)
 UNAUTHENTICATED = Refusal(
     407, "proxy_authentication_required", "this proxy serves the programs of an authsome run", "authsome run -- COMMAND"
 )
 BAD_GATEWAY = Refusal(502, "bad_upstream_answer", "the server's answer is not valid HTTP", closes=True)
 BODY_TOO_LARGE = Refusal(413, "body_too_large", "a body in which placeholders are replaced holds at most 1 MiB")
+NO_SHARE = Refusal(503, "too_busy", "too much of this run waits in memory already", "send fewer bodies at once")
 TOO_SLOW = Refusal(504, "upstream_timeout", "the server has not answered in time", closes=True)
 HEAD_TOO_SLOW = Refusal(408, "request_timeout", "the request took too long to arrive", closes=True)

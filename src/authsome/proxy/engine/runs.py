@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from authsome.model.run import Run
 from authsome.proxy.engine.clock import Clock, Leg
+from authsome.proxy.engine.ports import Limits
 from authsome.proxy.rules.decide import Terms
 from authsome.proxy.rules.table import RouteTable
 
@@ -16,17 +17,19 @@ _REMEMBERED = 1024
 class LiveRun:
     """One run. Its terms hold the route table it began with, because its hosts stay intercepted to its end.
 
-    `listeners` close the sockets of its own, where it is isolated.
+    `listeners` close the sockets of its own, where it is isolated. `share` is what is left of the memory that it may
+    fill with bodies that are held and answers that are not read, in bytes.
     """
 
-    __slots__ = ("listeners", "members", "requests", "run", "terms")
+    __slots__ = ("listeners", "members", "requests", "run", "share", "terms")
 
-    def __init__(self, run: Run, table: RouteTable) -> None:
+    def __init__(self, run: Run, table: RouteTable, share: int) -> None:
         self.run = run
         self.terms = Terms(run.only, run.choices, table)
         self.members: set[Member] = set()
         self.listeners: list[Callable[[], object]] = []
         self.requests = 0
+        self.share = share
 
     def isolate(self, hosts: frozenset[str]) -> None:
         """From here on it reaches these hosts, and those of what is lent to it."""
@@ -36,13 +39,14 @@ class LiveRun:
 class Member(Leg):
     """One client connection, whatever is spoken on it. `transport` is the TCP one, under any TLS."""
 
-    __slots__ = ("_clock", "live", "transport")
+    __slots__ = ("_clock", "_waiting", "live", "transport")
 
     def __init__(self, clock: Clock, transport: asyncio.Transport) -> None:
         super().__init__()
         self._clock = clock
         self.transport = transport
         self.live: LiveRun | None = None
+        self._waiting = 0  # bytes of the run's share
         self.expire = transport.abort
         clock.watch(self)
 
@@ -55,17 +59,36 @@ class Member(Leg):
         self.live = live
         live.members.add(self)
 
+    def keep(self, size: int) -> bool:
+        """Whether the run's share allows that so many more bytes wait for this connection; they are counted then."""
+        if self.live is None:
+            return True
+        if size > self.live.share:
+            return False
+        self.live.share -= size
+        self._waiting += size
+        return True
+
+    def let_go(self, size: int) -> None:
+        """So many bytes wait no longer."""
+        if self.live is not None:
+            size = min(size, self._waiting)
+            self.live.share += size
+            self._waiting -= size
+
     def gone(self) -> None:
         """The connection is lost."""
         self._clock.part(self)
         if self.live is not None:
+            self.let_go(self._waiting)
             self.live.members.discard(self)
 
 
 class Runs:
     """Every run that was seen, with the number of its requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._share = limits.run_memory
         self._live: dict[str, LiveRun] = {}
         self._ended: OrderedDict[str, int] = OrderedDict()
 
@@ -73,7 +96,7 @@ class Runs:
         """The run, entered on its first connection if it was not before."""
         live = self._live.get(run.id)
         if live is None:
-            live = self._live[run.id] = LiveRun(run, table)
+            live = self._live[run.id] = LiveRun(run, table, self._share)
         return live
 
     def end(self, run_id: str) -> None:

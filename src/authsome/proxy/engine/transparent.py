@@ -14,7 +14,7 @@ from authsome.model.authority import Authority
 from authsome.proxy.engine.client import ClientLeg
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.intercept import begin_interception
-from authsome.proxy.engine.refusals import Refusal
+from authsome.proxy.engine.refusals import RUN_TOO_BUSY, Refusal
 from authsome.proxy.engine.runs import LiveRun, Member
 from authsome.proxy.engine.tunnel import TunnelEnd
 from authsome.proxy.rules.decide import Deny, Intercept, decide_connect, may_reach
@@ -114,6 +114,7 @@ class CaughtLeg(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         below = cast(asyncio.Transport, transport)
         self._member = member = Member(self._core.clock, below)
+        one_too_many = len(self._live.members) >= self._core.limits.run_connections
         member.join(self._live)
         member.within(self._core.limits.handshake_time)
         address, port = below.get_extra_info("sockname")[:2]
@@ -124,7 +125,9 @@ class CaughtLeg(asyncio.Protocol):
         authority = Authority(name, port)
         decision = decide_connect(self._core.house.table(), self._live.terms, authority)
         refusal: Refusal | None = None
-        if isinstance(decision, Deny):
+        if one_too_many:
+            refusal = RUN_TOO_BUSY
+        elif isinstance(decision, Deny):
             refusal = Refusal.of_decision(decision)
         elif isinstance(decision, Intercept):
             refusal = begin_interception(self._core, member, self._live, authority, below)

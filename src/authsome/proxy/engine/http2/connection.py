@@ -175,6 +175,10 @@ class Http2Connection(asyncio.Protocol):
     def moved(self) -> None:
         """Something was done, or the peer has shown that it lives; or it has begun to let something wait."""
 
+    def let_lie(self, size: int) -> bool:
+        """Whether so many bytes may wait for the peer to read; asked with each change while any do."""
+        return size <= _MOST_UNREAD
+
     @property
     def heeded(self) -> int:
         """The last of the peer's streams that was looked at."""
@@ -224,6 +228,7 @@ class Http2Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._choked = False
+        self.let_lie(0)
         self._pump_all()
 
     def write(self, data: bytes) -> None:
@@ -269,7 +274,7 @@ class Http2Connection(asyncio.Protocol):
         if not out or transport is None:
             return
         transport.write(out[0] if len(out) == 1 else b"".join(out))
-        if self._choked and transport.get_write_buffer_size() > _MOST_UNREAD:
+        if self._choked and not self.let_lie(transport.get_write_buffer_size()):
             self._end()
             transport.abort()  # it would not read why
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from authsome.proxy.engine.asked import Asked
 from authsome.proxy.engine.exchange import CODED, IDEMPOTENT, REPLAYABLE
-from authsome.proxy.engine.refusals import BAD_GATEWAY, BODY_TOO_LARGE, Refusal, bad_request
+from authsome.proxy.engine.refusals import BAD_GATEWAY, BODY_TOO_LARGE, NO_SHARE, Refusal, bad_request
 from authsome.proxy.rules.decide import Deny
 from authsome.proxy.rules.frames import Code
 from authsome.proxy.rules.head import BadMessage, Field
@@ -33,7 +33,7 @@ class Http2Exchange:
     """
 
     __slots__ = (
-        "_asked", "_block", "_client", "_head", "_held", "_incoming", "_interims", "_kept", "_kept_size",
+        "_asked", "_block", "_client", "_counted", "_head", "_held", "_incoming", "_interims", "_kept", "_kept_size",
         "_passage", "_pool", "_received", "_renewed", "_retried", "_server", "_started", "_substituted", "_trailers",
         "_waiting", "begun", "dropped_trailers", "lending",
     )  # fmt: skip
@@ -51,6 +51,7 @@ class Http2Exchange:
         self._block: bytes | None = None
         self._server: Stream | None = None
         self._held: list[bytes] = []
+        self._counted = 0  # bytes of a held body
         # the body, while it may have to be sent again
         self._kept: list[bytes] | None = []
         self._kept_size = self._received = self._interims = 0
@@ -127,11 +128,13 @@ class Http2Exchange:
             self._waiting = False
             self._pool.leave(self._asked.origin, self)
         self._kept = None
+        self._give_back()
         self._let_go(Code.CANCEL)
 
     def client_over(self) -> None:
         """The client's stream has ended; a server that does not read the rest of the request has a moment for it."""
         self._kept = None
+        self._give_back()
         if self._server is not None and not self._server.is_over:
             asyncio.get_running_loop().call_later(self._incoming.limits.linger, self._let_go, Code.CANCEL)
 
@@ -305,10 +308,19 @@ class Http2Exchange:
             return
         if self._received > LARGEST_BODY:
             self._fail(BODY_TOO_LARGE)
+        elif not self._incoming.member.keep(len(data)):
+            self._fail(NO_SHARE)
         elif end:
+            self._counted += len(data)
             self._dispatch()
         else:
+            self._counted += len(data)
             self._client.connection.replenish(self._client, 0)
+
+    def _give_back(self) -> None:
+        """The held body waits no longer, and is not repeated either."""
+        counted, self._counted = self._counted, 0
+        self._incoming.member.let_go(counted)
 
     def _keep(self, data: bytes) -> None:
         assert self._kept is not None

@@ -7,7 +7,7 @@ from authsome.proxy.engine.gate import Gate, Head
 from authsome.proxy.engine.http2.connection import MOST_STREAMS, PATIENCE, Http2Connection, Stream
 from authsome.proxy.engine.http2.exchange import Http2Exchange
 from authsome.proxy.engine.http2.outgoing import Http2Outgoing
-from authsome.proxy.engine.refusals import Refusal, bad_request
+from authsome.proxy.engine.refusals import NO_SHARE, Refusal, bad_request
 from authsome.proxy.engine.runs import Member
 from authsome.proxy.rules import frames
 from authsome.proxy.rules.frames import PREFACE, Code, Setting
@@ -24,24 +24,25 @@ _REFUSED = 3  # what it costs to open too many streams
 class Http2Incoming(Http2Connection):
     """See the module. A request that is refused is answered on its stream; the others go on."""
 
-    __slots__ = ("_core", "_cuts", "_gate", "_in_head", "_member", "_origin", "_preface", "_promised")
+    __slots__ = ("_core", "_cuts", "_gate", "_in_head", "_origin", "_preface", "_promised", "_unread", "member")
 
     def __init__(self, core: Core, member: Member, gate: Gate) -> None:
         super().__init__(core.limits)
         self._core = core
-        self._member = member
+        self.member = member
         self._gate = gate
         # a server may end the connection for what one stream did, so runs do not share it
         self._origin = gate.origin._replace(run=member.live.run.id if member.live is not None else "")
         self._preface = b""
         self._in_head = True
+        self._unread = 0  # bytes that wait for the client to read
         self._cuts = PATIENCE  # how many requests may end before their answers
         self._promised = False  # that WebSockets may be opened here
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._member.expire = self._expire
-        self._member.within(self.limits.head_time)
+        self.member.expire = self._expire
+        self.member.within(self.limits.head_time)
         self.greet(_SETTINGS)
         self._core.streams.wait(self._origin, self)  # a request is about to come
 
@@ -60,7 +61,20 @@ class Http2Incoming(Http2Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._core.streams.leave(self._origin, self)
-        self._member.gone()
+        self.member.gone()
+
+    def let_lie(self, size: int) -> bool:
+        """As `Http2Connection.let_lie`: they count as a part of the run's share."""
+        if not super().let_lie(size):
+            return False
+        more, self._unread = size - self._unread, size
+        if more <= 0:
+            self.member.let_go(-more)
+        elif not self.member.keep(more):
+            self._unread -= more
+            self._gate.denied(NO_SHARE.error)
+            return False
+        return True
 
     # from the pool, to learn what the client may be promised
 
@@ -130,11 +144,11 @@ class Http2Incoming(Http2Connection):
         if self.is_amid_head:
             if not self._in_head:
                 self._in_head = True
-                self._member.within(self.limits.head_time)
+                self.member.within(self.limits.head_time)
             return
         self._in_head = False
         rests = not self.streams or self.is_stalled
-        self._member.within(self.limits.idle if rests else self.limits.silence)
+        self.member.within(self.limits.idle if rests else self.limits.silence)
 
     # to the exchanges
 
@@ -157,7 +171,7 @@ class Http2Incoming(Http2Connection):
 
     def carries_placeholder(self, fields: list[Field]) -> bool:
         """See `Core.carries_placeholder`."""
-        live = self._member.live
+        live = self.member.live
         return live is not None and self._core.carries_placeholder(live, fields)
 
     def _open(self, stream: Stream, head: StreamRequest) -> None:

@@ -10,7 +10,7 @@ from authsome.proxy.engine.dial import CannotDial, Dialler, Origin, unreachable
 from authsome.proxy.engine.handshake import Sessions, shake_hands
 from authsome.proxy.engine.http2.outgoing import Http2Outgoing
 from authsome.proxy.engine.ports import Limits
-from authsome.proxy.engine.refusals import Refusal, too_busy
+from authsome.proxy.engine.refusals import RUN_TOO_BUSY, Refusal, too_busy
 from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.engine.upstream import MOST_WAITING
 from authsome.proxy.rules.address import Purpose
@@ -75,6 +75,10 @@ class Http2Pool:
         if len(shelf.waiters) >= MOST_WAITING:
             waiter.unconnected(too_busy(str(origin)))
             return
+        if not shelf.connections and not shelf.opening and self._has_enough(origin.run):
+            self._clear(origin, shelf)
+            waiter.unconnected(RUN_TOO_BUSY)
+            return
         shelf.waiters.append(waiter)
         if shelf.roomy is not None:
             # not at once: the caller may be in the middle of ending another stream
@@ -117,12 +121,17 @@ class Http2Pool:
         """One at a time: it has room for many. A server that takes no streams is not asked for more connections."""
         if self._closed or shelf.opening or len(shelf.connections) >= self._limits.upstream_connections:
             return
-        if any(each.is_shut for each in shelf.connections):
+        if any(each.is_shut for each in shelf.connections) or self._has_enough(origin.run):
             return
         shelf.opening = True
         task = asyncio.get_running_loop().create_task(self._dial(origin, shelf))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _has_enough(self, run: str) -> bool:
+        """Whether a run has as many connections as one may have: each of them lets megabytes wait (P28)."""
+        there = [shelf for origin, shelf in self._shelves.items() if origin.run == run]
+        return sum(len(each.connections) + each.opening for each in there) >= self._limits.run_http2_connections
 
     async def _dial(self, origin: Origin, shelf: _Shelf) -> None:
         try:
