@@ -1,4 +1,4 @@
-"""The threat model's table of attacks is true: each row is named by a test in every file that the table gives."""
+"""The threat model's tables are true: each promise and each row is named by a test in every file that they give."""
 
 import json
 import re
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-_ROW = re.compile(r"\bX\d\d\b")
+_ROW = re.compile(r"\b(?:[WX]\d\d|P\d{1,2})\b")
+_IN_NAME = re.compile(r"test_([wx]\d\d)_")
 _FILE = re.compile(r"`([a-z0-9_/]+\.(?:py|json))`")
 
 
@@ -16,7 +17,7 @@ def claimed() -> dict[str, list[str]]:
     """The files of each row."""
     text = (TESTS.parent / "docs" / "threat-model.md").read_text()
     rows: dict[str, list[str]] = {}
-    for line in re.findall(r"^\| (X\d\d.*) \|$", text, re.MULTILINE):
+    for line in re.findall(r"^\| ((?:[WX]\d\d|P\d).*) \|$", text, re.MULTILINE):
         ids, _, places = line.split(" | ")
         for row in _ROW.findall(ids):
             assert row not in rows, f"{row} stands in the table twice"
@@ -25,12 +26,16 @@ def claimed() -> dict[str, list[str]]:
 
 
 def named(file: Path) -> set[str]:
-    """The rows that a file names: in comments of a test file, in the names of vectors."""
+    """The rows that a file names: in comments, docstrings and names of tests, in the names of vectors."""
     if file.suffix == ".json":
         return {row for case in json.loads(file.read_text()) for row in _ROW.findall(case.get("name", ""))}
     with file.open("rb") as source:
-        comments = [token.string for token in tokenize.tokenize(source.readline) if token.type == tokenize.COMMENT]
-    return {row for comment in comments for row in _ROW.findall(comment)}
+        tokens = list(tokenize.tokenize(source.readline))
+    told = [token.string for token in tokens if token.type == tokenize.COMMENT or token.string.startswith('"""')]
+    names = [token.string for token in tokens if token.type == tokenize.NAME]
+    return {row for text in told for row in _ROW.findall(text)} | {
+        row.upper() for name in names for row in _IN_NAME.findall(name)
+    }
 
 
 CLAIMED = claimed()
@@ -44,4 +49,5 @@ def test_a_row_of_the_threat_model_is_named_where_it_is_said_to_be_tried(row: st
 
 def test_a_row_that_a_test_names_is_in_the_threat_model() -> None:
     files = [*TESTS.glob("unit/*/test_*.py"), *TESTS.glob("*/test_*.py"), *TESTS.glob("vectors/*.json")]
-    assert set().union(*map(named, files)) - CLAIMED.keys() == set()
+    rows = {row for file in files for row in named(file) if not row.startswith("P")}
+    assert rows - CLAIMED.keys() == set()
