@@ -337,3 +337,14 @@ print(sock.makefile("rb").read().decode())
 def test_a_caller_that_is_gone_is_not_taken_for_the_owner(connected: Cli, canary: Canary) -> None:  # P5
     answer = connected("run", "--", sys.executable, "-c", DEAD_CALLER).ok().out
     assert "not_allowed" in answer and canary.secret not in answer
+
+
+def test_a_restart_with_settings_that_cannot_be_read_leaves_the_daemon_that_is_there(cli: Cli) -> None:
+    cli("daemon", "start").ok()
+    before = cli("daemon", "status").ok().out
+    config = cli.home.path / "config.toml"
+    config.write_text('workers = "many"\n')
+    refused = cli("daemon", "restart")
+    assert refused.code == 64 and "config.toml" in refused.err
+    config.unlink()
+    assert cli("daemon", "status").ok().out == before

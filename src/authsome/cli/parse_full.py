@@ -1,5 +1,6 @@
 """The parser for everything: click's commands, made from the table when they are needed."""
 
+import difflib
 from typing import Any
 
 import click
@@ -50,6 +51,18 @@ class Tree(click.Group):
             return _group(full)
         entry = find(full)
         return None if entry is None else command_of(entry)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with the nearest command where there is none of that name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message.rstrip('.')}. Did you mean {near[0]!r}?", ctx) from None
 
 
 def tree() -> click.Group:

@@ -166,7 +166,9 @@ def test_connections_list_shows_the_connected_ones() -> None:
     [
         (["get"], "missing argument 'PROVIDER'"),
         (["get", "a", "--fiel", "x"], "no such option '--fiel'"),
-        (["gett"], "no such command 'gett'"),
+        (["gett"], "no such command 'gett'. Did you mean 'get'?"),
+        (["daemon", "restat"], "no such command 'restat'. Did you mean 'restart'?"),
+        (["zzz"], "no such command 'zzz'"),
         (["run"], "missing argument 'COMMAND...'"),
         (["log", "-n", "many"], "invalid value for '-n' / '--lines': 'many' is not a valid integer"),
     ],
