@@ -51,3 +51,10 @@ def test_a_row_that_a_test_names_is_in_the_threat_model() -> None:
     files = [*TESTS.glob("unit/*/test_*.py"), *TESTS.glob("*/test_*.py"), *TESTS.glob("vectors/*.json")]
     rows = {row for file in files for row in named(file) if not row.startswith("P")}
     assert rows - CLAIMED.keys() == set()
+
+
+def test_a_row_of_access_and_of_the_pages_is_the_name_of_a_test_against_the_real_daemon() -> None:
+    names = {row.upper() for file in TESTS.glob("e2e/test_*.py") for row in _IN_NAME.findall(file.read_text())}
+    wanted = {row for row in CLAIMED if row.startswith("W") or row >= "X60"}
+    assert len(wanted) > 30
+    assert wanted - names == set()

@@ -69,15 +69,21 @@ class Home:
 
     def close(self) -> None:
         """Stop its daemon. AssertionError where that fails, or where any of its processes outlives it by 10 seconds."""
-        stopped = Cli(self)("daemon", "stop") if (self.path / "run" / "daemon.sock").exists() else None
+        try:
+            stopped = Cli(self)("daemon", "stop") if (self.path / "run" / "daemon.sock").exists() else None
+        finally:
+            left = self._end_what_is_left()
+        assert stopped is None or stopped.code == 0, str(stopped)
+        assert not left, f"processes outlived the daemon: {left}"
+
+    def _end_what_is_left(self) -> list[int]:
         ends = time.monotonic() + 10
         while (left := self.left_over()) and time.monotonic() < ends:
             time.sleep(0.05)
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        assert stopped is None or stopped.code == 0, str(stopped)
-        assert not left, f"processes outlived the daemon: {left}"
+        return left
 
 
 class Cli:

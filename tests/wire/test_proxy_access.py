@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from http2_wire import client
 from parts.pki import Authority
 from wire_world import Message, Options, Upstream, Wire, World, bundle_of, eventually, get, lendable
 
@@ -327,3 +329,18 @@ def test_a_tunnel_shows_the_real_certificate(world: World) -> None:  # X79
         wire = world.open("evil.mock.test:443", bundle=bundle)
         certificate = wire.sock.getpeercert()  # type: ignore[attr-defined]
     assert ("commonName", "api.mock.test") in [pair for rdn in certificate["subject"] for pair in rdn]
+
+
+def test_a_request_that_breaks_is_answered_with_the_number_that_the_log_names(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:  # X75
+    def break_down(provider: str, _: str) -> Secret | None:
+        raise ZeroDivisionError(f"{world.secret} in {provider}")
+
+    world.house.lend_now = break_down  # type: ignore[method-assign]
+    for body in (world.open().ask(get()).body, client(world).get().body):
+        number = re.search(rb"\(([0-9a-f]{8})\)", body)
+        assert number is not None and number[1].decode() in caplog.text
+        assert b"ZeroDivision" not in body
+    assert caplog.text.count("ZeroDivisionError") == 2 and world.secret not in caplog.text
+    assert not world.upstream.requests

@@ -244,6 +244,8 @@ class Upstream:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # or who accepts goes on, at whatever gets this number
         self._socket.close()
         for wire in self.wires:
             wire.close()

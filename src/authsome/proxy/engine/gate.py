@@ -1,7 +1,6 @@
 """What is decided on the requests of one intercepted connection, and the credentials that they get, in any protocol."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from authsome.model.waiting import Noted
 from authsome.proxy.engine.asked import Asked, Borrower, Judged
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.dial import Origin
-from authsome.proxy.engine.refusals import Refusal, bad_request, host_mismatch
+from authsome.proxy.engine.refusals import Refusal, bad_request, broken, host_mismatch
 from authsome.proxy.engine.runs import LiveRun
 from authsome.proxy.rules.decide import Decision, Deny, Inject, Request, decide
 from authsome.proxy.rules.head import Field
@@ -22,8 +21,6 @@ from authsome.proxy.rules.inject import BadCredential, Outline, host_field
 from authsome.proxy.rules.scrub import needles_of
 from authsome.proxy.rules.substitute import substitution_of
 from authsome.proxy.rules.target import BadTarget, Target, parse_absolute, parse_origin
-
-log = logging.getLogger(__name__)
 
 _REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
 _NOT_SENDABLE = Refusal(502, "credential_unusable", "the stored credential cannot be sent in a request")
@@ -208,6 +205,6 @@ class Gate:
 
 def _not_lent(borrower: Borrower, task: asyncio.Task[None]) -> None:
     """Where lending failed for a reason that nobody foresaw, the child must not wait for ever."""
-    if not task.cancelled() and task.exception() is not None:
-        log.error("lending failed: %s", type(task.exception()).__name__)
-        borrower.not_lent(Refusal(500, "unexpected", "the credential could not be had", "authsome doctor"))
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        borrower.not_lent(broken(error, "the credential could not be had"))

@@ -9,7 +9,7 @@ from typing import cast
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.exchange import Exchange
 from authsome.proxy.engine.ports import Limits
-from authsome.proxy.engine.refusals import HEAD_TOO_SLOW, NO_SHARE, TOO_SLOW, Refusal, bad_request
+from authsome.proxy.engine.refusals import HEAD_TOO_SLOW, NO_SHARE, TOO_SLOW, Refusal, bad_request, broken
 from authsome.proxy.engine.runs import Member
 from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.rules.body import Body, ChunkedBody, body_of
@@ -262,6 +262,9 @@ class Incoming(asyncio.Protocol):
                 self._body = body_of(framing.length, decode=held, drop=self.dropped_trailers)
         except BadMessage as error:
             self._give_up(bad_request(str(error), error.status))
+            return
+        except Exception as error:  # noqa: BLE001 - whoever waits for an answer gets one (X75)
+            self._give_up(broken(error))
             return
         if opened is None:
             return

@@ -1,11 +1,16 @@
 """Refusals: answers that an agent can act on, each with its code in `X-Authsome-Error` (contract §3)."""
 
 import json
+import logging
+import secrets
+import traceback
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from authsome.errors import AuthsomeError
 from authsome.proxy.rules.decide import Deny
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,15 @@ def _phrase(status: int) -> str:
 def bad_request(message: str, status: int = 400) -> Refusal:
     """A request that cannot be read in one way only; nothing after it can be trusted."""
     return Refusal(status, "bad_request", message, closes=True)
+
+
+def broken(error: BaseException, what: str = "something broke inside authsome") -> Refusal:
+    """A failure that nobody foresaw. The log has its kind and its place under the number that the child is told."""
+    number = secrets.token_hex(4)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    log.error("a request broke (%s): %s%s", number, type(error).__name__, place)  # what it says may be a secret
+    return Refusal(500, "unexpected", f"{what} ({number})", "authsome daemon logs")
 
 
 def host_mismatch(asked: str, tunnel: str) -> Refusal:

@@ -7,7 +7,7 @@ from authsome.proxy.engine.gate import Gate, Head
 from authsome.proxy.engine.http2.connection import MOST_STREAMS, PATIENCE, Http2Connection, Stream
 from authsome.proxy.engine.http2.exchange import Http2Exchange
 from authsome.proxy.engine.http2.outgoing import Http2Outgoing
-from authsome.proxy.engine.refusals import NO_SHARE, Refusal, bad_request
+from authsome.proxy.engine.refusals import NO_SHARE, Refusal, bad_request, broken
 from authsome.proxy.engine.runs import Member
 from authsome.proxy.rules import frames
 from authsome.proxy.rules.frames import PREFACE, Code, Setting
@@ -111,6 +111,10 @@ class Http2Incoming(Http2Connection):
             self._open(stream, request_of(fields))
         except BadMessage as error:
             self.refuse(stream, bad_request(str(error), error.status))
+        except frames.FrameError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever waits for an answer gets one (X75)
+            self.refuse(stream, broken(error))
 
     def take_data(self, stream: Stream, data: bytes, *, end: bool) -> None:
         """As `Http2Connection.take_data`."""
