@@ -250,12 +250,39 @@ def test_a_bomb_ends_the_connection() -> None:  # X49
 
 def test_at_most_64_blocks_are_remembered_and_none_that_is_long() -> None:
     reader = BlockReader()
-    for number in range(100):
-        reader.read(block_of([(b"n", b"%d" % number)]))
+    read = [reader.read(block_of([(b"n", b"%d" % number)])) for number in range(100)]
+    assert reader.read(block_of([(b"n", b"99")])) is read[99]
+    assert reader.read(block_of([(b"n", b"10")])) is not read[10]
     long = block_of([(b"n", b"x" * 3000)])
     assert reader.read(long) is not reader.read(long)
-    assert reader.read(block_of([(b"n", b"63")])) is reader.read(block_of([(b"n", b"63")]))
-    assert reader.read(block_of([(b"n", b"64")])) is not reader.read(block_of([(b"n", b"64")]))
+
+
+def test_a_block_that_comes_again_adds_to_the_table_again() -> None:
+    reader, own = BlockReader(), b"\x40\x01a\x01b"
+    assert reader.read(own) is reader.read(own)
+    assert reader.read(b"\xbe") == reader.read(b"\xbf") == [(b"a", b"a", b"b")]
+    with pytest.raises(FrameError):
+        reader.read(b"\xc0")
+
+
+BLOCKS = [
+    b"\x40\x01a\x01b", b"\x40\x01a\x01c\x82", b"\x7e\x01d", b"\x0f\x2f\x01e", b"\xbe", b"\xbf\x84", b"\x82\x84",
+    b"\x20", b"\x3f\x09", b"\x3f\xe1\x1f", b"\x3f\x09\x40\x01a\x01b", b"",
+]  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(BLOCKS), max_size=30))
+def test_whatever_blocks_do_to_the_table_they_are_read_as_hpack_reads_them(blocks: list[bytes]) -> None:
+    decoder, reader = hpack.Decoder(), BlockReader()
+    for block in blocks:
+        try:
+            expected = [tuple(each) for each in decoder.decode(block, raw=True)]
+        except hpack.HPACKError:
+            with pytest.raises(FrameError):
+                reader.read(block)
+            return
+        assert [each[1:] for each in reader.read(block)] == expected
 
 
 # messages

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from authsome.proxy.rules.body import ChunkedBody, EndlessBody, SizedBody, body_of
 from authsome.proxy.rules.framing import Unmeasured, frame_request, frame_response
-from authsome.proxy.rules.head import BadMessage, RequestHead, RequestReader, ResponseHead, read_response
+from authsome.proxy.rules.head import (
+    BadMessage,
+    RequestHead,
+    RequestReader,
+    ResponseHead,
+    ResponseReader,
+    read_response,
+)
 
 HOST = "Host: a.test"
 
@@ -132,7 +139,19 @@ def test_the_fields_of_the_next_head_are_its_own() -> None:
     assert other.fields == [(b"a", b"A", b"c")]
     with pytest.raises(BadMessage):
         reader.read(b"GET /4 HTTP/1.1\r\nA b\r\n\r\n")
-    assert reader.read(b"GET /5 HTTP/1.1\r\nA: b\r\n\r\n").fields == one.fields
+    again = reader.read(b"GET /5 HTTP/1.1\r\nA: b\r\n\r\n")
+    assert again.fields == one.fields
+    assert reader.read(b"GET /5 HTTP/1.1\r\nA: b\r\n\r\n") is again
+
+
+def test_an_answer_that_comes_again_is_not_read_again() -> None:
+    reader, text = ResponseReader(), b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"
+    first = reader.read(text)
+    assert reader.read(bytes(text)) is first == read_response(text)
+    assert reader.read(text.replace(b"200", b"201")).status == 201
+    with pytest.raises(BadMessage):
+        reader.read(text.replace(b"200", b"20"))
+    assert reader.read(text) == first
 
 
 def test_an_answers_length_follows_method_and_status() -> None:

@@ -7,6 +7,7 @@ nothing of a request in a table that others share.
 
 import logging
 from collections.abc import Iterable
+from typing import TypeVar
 
 import hpack
 from hpack.table import HeaderTable
@@ -19,6 +20,7 @@ LONGEST_BLOCK = 2 * LONGEST_HEAD
 # Ahead of a connection's first block, whatever table the peer would allow.
 NO_TABLE = b"\x20"
 
+_T = TypeVar("_T")
 _REMEMBERED, _LONGEST_REMEMBERED = 64, 2048
 _NEVER_INDEXED, _NOT_INDEXED = 0x10, 0x00
 
@@ -26,15 +28,23 @@ _NEVER_INDEXED, _NOT_INDEXED = 0x10, 0x00
 logging.getLogger("hpack").setLevel(logging.WARNING)
 
 
-class _CountingTable(HeaderTable):
-    """Tells that a block has changed the table, so that another meaning of the same bytes can be told apart."""
+class _WatchedTable(HeaderTable):
+    """Tells what reading a block did to the table, and whether what is in it had a part in the block's meaning."""
 
     def __init__(self) -> None:
         super().__init__()
         self.generation = 0
+        self.added: list[tuple[bytes, bytes]] = []
+        self.is_referred_to = False
+
+    def get_by_index(self, index: int) -> tuple[bytes, bytes]:
+        if index > HeaderTable.STATIC_TABLE_LENGTH:
+            self.is_referred_to = True
+        return super().get_by_index(index)
 
     def add(self, name: bytes, value: bytes) -> None:
         self.generation += 1
+        self.added.append((name, value))
         super().add(name, value)
 
     def _shrink(self) -> None:
@@ -43,27 +53,40 @@ class _CountingTable(HeaderTable):
 
 
 class BlockReader:
-    """Reads the header blocks of one direction of one connection. Most repeat one of the blocks before."""
+    """Reads the header blocks of one direction of one connection. Most repeat one of the blocks before.
 
-    __slots__ = ("_decoder", "_generation", "_seen", "_table")
+    Such a block means the same if the table has not changed since, or if it does not refer to the table at all; what
+    it adds to the table it adds again then.
+    """
+
+    __slots__ = ("_decoder", "_generation", "_plain", "_seen", "_table")
 
     def __init__(self) -> None:
         self._decoder = hpack.Decoder(max_header_list_size=LONGEST_BLOCK)
-        self._table = self._decoder.header_table = _CountingTable()
-        self._seen: dict[bytes, list[Field]] = {}
+        self._table = self._decoder.header_table = _WatchedTable()
+        self._seen: dict[bytes, list[Field]] = {}  # as long as the table is of this generation
         self._generation = 0
+        self._plain: dict[bytes, tuple[list[Field], list[tuple[bytes, bytes]]]] = {}
 
     def read(self, block: bytes) -> list[Field]:
         """The fields of a whole block; the same list where the same block means the same. Raises FrameError."""
-        before = self._table.generation
+        table = self._table
+        plain = self._plain.get(block)
+        if plain is not None:
+            for name, value in plain[1]:
+                HeaderTable.add(table, name, value)
+            table.generation += bool(plain[1])
+            return plain[0]
+        before = table.generation
         if before != self._generation:
             self._seen.clear()
             self._generation = before
         known = self._seen.get(block)
         if known is not None:
             return known
-        if block[:1] and block[0] & 0xE0 == 0x20:
-            self._table.generation += 1  # it resizes the table
+        size = table.maxsize
+        table.generation += bool(block) and block[0] & 0xE0 == 0x20  # it says how large the table is
+        table.added, table.is_referred_to = [], False
         try:
             pairs = self._decoder.decode(block, raw=True)
         except hpack.OversizedHeaderListError:
@@ -71,9 +94,18 @@ class BlockReader:
         except (hpack.HPACKError, ValueError):
             raise FrameError(Code.COMPRESSION_ERROR, "a header block cannot be read") from None
         fields = [(bytes(name), bytes(name), bytes(value)) for name, value in pairs]
-        if self._table.generation == before and len(block) <= _LONGEST_REMEMBERED and len(self._seen) < _REMEMBERED:
-            self._seen[block] = fields
+        if len(block) <= _LONGEST_REMEMBERED and table.maxsize == size:
+            if table.generation == before:
+                _remember(self._seen, block, fields)
+            elif not table.is_referred_to and block[0] & 0xE0 != 0x20:
+                _remember(self._plain, block, (fields, table.added))
         return fields
+
+
+def _remember(memory: dict[bytes, _T], block: bytes, meaning: _T) -> None:
+    if len(memory) >= _REMEMBERED:
+        memory.clear()
+    memory[block] = meaning
 
 
 def block_of(fields: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -1,6 +1,7 @@
 """One request and its answer over HTTP/2: a client's stream and a server's, joined."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from authsome.proxy.engine.asked import Asked
@@ -12,7 +13,7 @@ from authsome.proxy.rules.head import BadMessage, Field
 from authsome.proxy.rules.hpack import block_of
 from authsome.proxy.rules.inject import block_with_length
 from authsome.proxy.rules.scrub import Passage, coding_of, overwrite, passage_kind
-from authsome.proxy.rules.stream import StreamRequest, StreamResponse, response_of, trailers_of
+from authsome.proxy.rules.stream import StreamRequest, StreamResponse, trailers_of
 from authsome.proxy.rules.substitute import LARGEST_BODY
 
 if TYPE_CHECKING:
@@ -167,13 +168,13 @@ class Http2Exchange:
 
     # from the server's side
 
-    def server_head(self, fields: list[Field], *, end: bool) -> None:
-        """A response, an interim one, or the trailers."""
+    def server_head(self, fields: list[Field], read: Callable[[list[Field]], StreamResponse], *, end: bool) -> None:
+        """A response, an interim one, or the trailers. `read` makes a response of the fields, or raises BadMessage."""
         try:
             if self.begun:
                 self._server_trailers(fields, end=end)
                 return
-            head = response_of(fields)
+            head = read(fields)
             if head.status < 200:
                 self._interim(head, end=end)
             elif head.status != 401 or not self._asks_again():
@@ -254,7 +255,7 @@ class Http2Exchange:
         if end or self._interims > _MOST_INTERIM:
             raise BadMessage("the server sent too many interim answers, or nothing else", 502)
         if head.status != 100:  # the client has been told, should it have waited
-            self._client.head(self._answer_block(head.status, head.fields))
+            self._client.head(answer_block(head.status, head.fields, self._asked.needles))
 
     def _asks_again(self) -> bool:
         """Whether this 401 is dropped: once, if the whole request was kept and another credential can be had."""
@@ -281,7 +282,10 @@ class Http2Exchange:
         self.begun = True
         self._kept = None
         asked.answered(head.status)
-        self._client.head(self._answer_block(head.status, fields), end=end)
+        if fields is head.fields:
+            self._client.head(self._incoming.block_of_answer(head, asked.needles), end=end)
+        else:
+            self._client.head(answer_block(head.status, fields, asked.needles), end=end)
 
     def _server_trailers(self, fields: list[Field], *, end: bool) -> None:
         if not end:
@@ -290,16 +294,7 @@ class Http2Exchange:
         rest = self._passage.finish() if self._passage is not None else b""
         if rest:
             self._client.send(rest)
-        self._client.finish(block_of(self._scrubbed([field[1:] for field in passed])))
-
-    def _answer_block(self, status: int, fields: list[Field]) -> bytes:
-        return block_of(self._scrubbed([(b":status", b"%d" % status), *(field[1:] for field in fields)]))
-
-    def _scrubbed(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        needles = self._asked.needles
-        if not needles:
-            return fields
-        return [(overwrite(name, needles), overwrite(value, needles)) for name, value in fields]
+        self._client.finish(block_of(_scrubbed([field[1:] for field in passed], self._asked.needles)))
 
     def _hold(self, data: bytes, *, end: bool) -> None:
         """Keep what cannot be sent yet; where all of it must be there first, the client may go on."""
@@ -369,3 +364,14 @@ class Http2Exchange:
         if server is not None and not server.is_over:
             server.exchange = self._client.source = server.source = None
             server.reset(code)
+
+
+def answer_block(status: int, fields: list[Field], needles: tuple[bytes, ...]) -> bytes:
+    """The block of an answer's head, without the values that are taken out of it (P6)."""
+    return block_of(_scrubbed([(b":status", b"%d" % status), *(field[1:] for field in fields)], needles))
+
+
+def _scrubbed(fields: list[tuple[bytes, bytes]], needles: tuple[bytes, ...]) -> list[tuple[bytes, bytes]]:
+    if not needles:
+        return fields
+    return [(overwrite(name, needles), overwrite(value, needles)) for name, value in fields]

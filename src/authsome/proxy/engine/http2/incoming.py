@@ -5,7 +5,7 @@ import asyncio
 from authsome.proxy.engine.core import Core
 from authsome.proxy.engine.gate import Gate, Head
 from authsome.proxy.engine.http2.connection import MOST_STREAMS, PATIENCE, Http2Connection, Stream
-from authsome.proxy.engine.http2.exchange import Http2Exchange
+from authsome.proxy.engine.http2.exchange import Http2Exchange, answer_block
 from authsome.proxy.engine.http2.outgoing import Http2Outgoing
 from authsome.proxy.engine.refusals import NO_SHARE, Refusal, bad_request, broken
 from authsome.proxy.engine.runs import Member
@@ -14,7 +14,7 @@ from authsome.proxy.rules.frames import PREFACE, Code, Setting
 from authsome.proxy.rules.head import LONGEST_HEAD, BadMessage, Field
 from authsome.proxy.rules.hpack import block_of
 from authsome.proxy.rules.inject import block_outline, plain_block
-from authsome.proxy.rules.stream import StreamRequest, request_of
+from authsome.proxy.rules.stream import StreamRequest, StreamResponse, request_of
 
 _CONTINUE = block_of([(b":status", b"100")])
 _SETTINGS = {Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS, Setting.MAX_HEADER_LIST_SIZE: LONGEST_HEAD}
@@ -24,7 +24,19 @@ _REFUSED = 3  # what it costs to open too many streams
 class Http2Incoming(Http2Connection):
     """See the module. A request that is refused is answered on its stream; the others go on."""
 
-    __slots__ = ("_core", "_cuts", "_gate", "_in_head", "_origin", "_preface", "_promised", "_unread", "member")
+    __slots__ = (
+        "_answered",
+        "_asked",
+        "_core",
+        "_cuts",
+        "_gate",
+        "_in_head",
+        "_origin",
+        "_preface",
+        "_promised",
+        "_unread",
+        "member",
+    )
 
     def __init__(self, core: Core, member: Member, gate: Gate) -> None:
         super().__init__(core.limits)
@@ -35,6 +47,8 @@ class Http2Incoming(Http2Connection):
         self._origin = gate.origin._replace(run=member.live.run.id if member.live is not None else "")
         self._preface = b""
         self._in_head = True
+        self._answered: tuple[StreamResponse, tuple[bytes, ...], bytes] | None = None
+        self._asked: tuple[list[Field], StreamRequest] | None = None
         self._unread = 0  # bytes that wait for the client to read
         self._cuts = PATIENCE  # how many requests may end before their answers
         self._promised = False  # that WebSockets may be opened here
@@ -108,7 +122,7 @@ class Http2Incoming(Http2Connection):
         stream = self.open_stream(number)
         stream.peer_ended = end
         try:
-            self._open(stream, request_of(fields))
+            self._open(stream, self._request_of(fields))
         except BadMessage as error:
             self.refuse(stream, bad_request(str(error), error.status))
         except frames.FrameError:
@@ -166,6 +180,13 @@ class Http2Incoming(Http2Connection):
             stream.send(content, end=True)
         stream.end_early()
 
+    def block_of_answer(self, head: StreamResponse, needles: tuple[bytes, ...]) -> bytes:
+        """As `answer_block`; it is the one before where the head is, and what is taken out of it."""
+        known = self._answered
+        if known is None or known[0] is not head or known[1] is not needles:
+            known = self._answered = head, needles, answer_block(head.status, head.fields, needles)
+        return known[2]
+
     def cut_short(self) -> None:
         """A request ends before its answer, though the server may be at work. Raises FrameError (X49)."""
         self._cuts -= 1
@@ -177,6 +198,12 @@ class Http2Incoming(Http2Connection):
         """See `Core.carries_placeholder`."""
         live = self.member.live
         return live is not None and self._core.carries_placeholder(live, fields)
+
+    def _request_of(self, fields: list[Field]) -> StreamRequest:
+        """The request, which is the one before where its block is. Raises BadMessage."""
+        if self._asked is None or self._asked[0] is not fields:
+            self._asked = fields, request_of(fields)
+        return self._asked[1]
 
     def _open(self, stream: Stream, head: StreamRequest) -> None:
         gate = self._gate

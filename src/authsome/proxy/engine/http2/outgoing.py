@@ -12,6 +12,7 @@ from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.rules import frames
 from authsome.proxy.rules.frames import PREFACE, Code, Setting
 from authsome.proxy.rules.head import LONGEST_HEAD, Field
+from authsome.proxy.rules.stream import StreamResponse, response_of
 
 if TYPE_CHECKING:
     from authsome.proxy.engine.http2.exchange import Http2Exchange
@@ -26,7 +27,7 @@ class Http2Outgoing(Http2Connection):
     """See the module. `ready` is done when the server's settings have come; the pool counts on them."""
 
     __slots__ = (
-        "_clock", "_draining", "_leg", "_most", "_pinged", "_pool", "origin", "ready", "session_kept",
+        "_answer", "_clock", "_draining", "_leg", "_most", "_pinged", "_pool", "origin", "ready", "session_kept",
         "takes_websockets",
     )  # fmt: skip
 
@@ -41,6 +42,7 @@ class Http2Outgoing(Http2Connection):
         self._most = MOST_STREAMS
         self._draining = self._pinged = False
         self._pool: Http2Pool | None = None
+        self._answer: tuple[list[Field], StreamResponse] | None = None
 
     # to the pool
 
@@ -85,6 +87,12 @@ class Http2Outgoing(Http2Connection):
         stream.head(block, end=end)
         return stream
 
+    def response_of(self, fields: list[Field]) -> StreamResponse:
+        """The head of an answer, which is the one before where its block is. Raises BadMessage (502)."""
+        if self._answer is None or self._answer[0] is not fields:
+            self._answer = fields, response_of(fields)
+        return self._answer[1]
+
     # from the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -116,7 +124,7 @@ class Http2Outgoing(Http2Connection):
         if stream is None:
             raise frames.FrameError(Code.PROTOCOL_ERROR, "a server opens no streams")
         if stream.exchange is not None:
-            stream.exchange.server_head(fields, end=end)
+            stream.exchange.server_head(fields, self.response_of, end=end)
 
     def take_data(self, stream: Stream, data: bytes, *, end: bool) -> None:
         """As `Http2Connection.take_data`."""
