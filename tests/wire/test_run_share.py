@@ -1,10 +1,15 @@
 """What one run may take of the proxy: connections, and memory for what waits; the other runs notice nothing (P28)."""
 
-from collections.abc import Callable
-from contextlib import suppress
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
-from http2_wire import Peer, Server, client, secure
+from h2.events import RequestReceived
+from http2_wire import GOAWAY, Exchanged, Peer, Server, client, raw, secure
 from wire_world import Message, Options, Wire, World, eventually, get, lendable
 
 from authsome.model.injection import BodyInjection, HeaderInjection
@@ -105,3 +110,132 @@ def test_http2_gives_back_what_waited(make_world: MakeWorld, held: bool) -> None
     assert peer.answer(number).status == 200
     assert eventually(lambda: left(world) == SMALL)
     assert server.asked
+
+
+def tls_hello(name: str) -> bytes:
+    """How a client begins."""
+    out = ssl.MemoryBIO()
+    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=name)
+    with suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return out.read()
+
+
+def members(world: World) -> int:
+    """How many connections of the run there are."""
+    return int(world.call(lambda: len(world.proxy._runs._live["r1"].members)))
+
+
+def upstream(world: World) -> int:
+    """How many HTTP/1.1 connections to servers there are."""
+    return int(world.call(lambda: sum(shelf.open for shelf in world.proxy._pools[0]._shelves.values())))  # type: ignore[union-attr]
+
+
+@contextmanager
+def deaf(answer: bytes = b"") -> Iterator[tuple[str, list[socket.socket]]]:
+    """A server that reads the first bytes, perhaps answers, and never reads again: its address, its connections."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    taken: list[socket.socket] = []
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                taken.append(sock)
+                if answer:
+                    sock.recv(600)
+                    sock.sendall(answer)
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"127.0.0.1:{listener.getsockname()[1]}", taken
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    for sock in taken:
+        sock.close()
+
+
+def pour(wire: Wire) -> None:
+    """Send until nothing goes any more."""
+    wire.sock.settimeout(0.2)
+    with suppress(OSError):
+        while True:
+            wire.sock.sendall(bytes(65536))
+    wire.sock.settimeout(10)
+
+
+def test_a_server_that_answers_without_reading_kept_its_connection_for_ever(make_world: MakeWorld) -> None:
+    with deaf() as (address, taken):
+        world = make_world(Options(resolve={"plain.mock.test": address}))
+        wire = world.dial()
+        start = b"POST http://plain.mock.test/ HTTP/1.1\r\nHost: plain.mock.test\r\nContent-Length: 900000000\r\n"
+        wire.send(start + world.auth() + b"\r\n")
+        pour(wire)
+        assert eventually(lambda: taken)
+        taken[0].sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
+        assert wire.head().status == 413
+        assert eventually(lambda: upstream(world) == 0)
+
+
+def test_a_tunnel_to_a_server_that_does_not_read_outlived_its_run(make_world: MakeWorld) -> None:
+    with deaf() as (address, _):
+        world = make_world(Options(resolve={"evil.mock.test": address}))
+        wire, answer = world.connect("evil.mock.test:443")
+        assert answer.status == 200
+        wire.send(tls_hello("evil.mock.test"))
+        pour(wire)
+        live = world.proxy._runs._live["r1"]
+        assert members(world) == 1
+        world.end_run()
+        assert eventually(lambda: not live.members)
+
+
+def test_what_a_tunnel_lets_wait_is_of_the_runs_share(make_world: MakeWorld) -> None:
+    with deaf() as (address, _):
+        limits = Limits(run_memory=SMALL, buffer=65536)
+        world = make_world(Options(limits=limits, resolve={"evil.mock.test": address}))
+        wire, _ = world.connect("evil.mock.test:443")
+        wire.send(tls_hello("evil.mock.test"))
+        pour(wire)
+        assert eventually(lambda: left(world) < SMALL)
+        world.end_run()
+        assert world.open(token=world.run("r2")).ask(get()).status == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"Content-Length: 1000000\r\n"])
+def test_a_stranger_kept_a_connection_open_after_it_was_refused(make_world: MakeWorld, body: bytes) -> None:
+    world = make_world(Options(limits=Limits(head_time=1.0, idle=120.0, silence=120.0)))
+    wire = world.dial()
+    wire.send(b"CONNECT api.mock.test:443 HTTP/1.1\r\nHost: api.mock.test:443\r\n" + body + b"\r\n")
+    assert wire.head().status == 407
+    wire.sock.settimeout(0.2)
+    closed = False
+    for _ in range(50):
+        try:
+            closed = closed or wire.sock.recv(65536) == b""
+            if body:
+                wire.send(b"x")
+        except TimeoutError:
+            pass
+        except OSError:
+            closed = True
+    assert closed
+
+
+def test_connections_that_drain_count_too(make_world: MakeWorld) -> None:
+    def leave(peer: Peer, stream: Exchanged, event: object) -> None:
+        if isinstance(event, RequestReceived):
+            peer.wire.send(raw(GOAWAY, payload=struct.pack(">II", stream.number, 0)))
+
+    world = make_world(Options(limits=Limits(run_http2_connections=2)))
+    server, peer = Server(world), client(world)
+    server.early = leave
+    first = peer.ask()
+    assert eventually(lambda: len(server.asked) == 1)
+    second = peer.ask()
+    assert eventually(lambda: len(server.asked) == 2)
+    assert peer.get().one(b"x-authsome-error") == b"too_busy"
+    for stream in server.asked:
+        server.answer(stream)
+    assert peer.answer(first).status == peer.answer(second).status == 200
+    assert eventually(lambda: not world.call(lambda: world.proxy._pools[1]._there))  # type: ignore[union-attr]

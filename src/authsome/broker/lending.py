@@ -327,6 +327,7 @@ def _lendable(connection: Connection, entry: Entry | None, now: float) -> Lendab
         credential_headers=placement.credential_headers,
         scrub=placement.scrub,
         token_url=connection.grant.token_url,
+        since=connection.created_at,
     )
 
 

@@ -257,6 +257,7 @@ def _lendable_written(lendable: Lendable) -> dict[str, Any]:
         "placeholder": lendable.placeholder,
         "login_url": lendable.login_url,
         "token_url": lendable.token_url,
+        "since": lendable.since,
     }
 
 

@@ -58,8 +58,12 @@ class Asked:
         self.holds_body = judged is not None and judged.substitution is not None
         self._gate = gate
 
+    def still_holds(self) -> Refusal | None:
+        """Asked after a wait: whether the request may still go, and with this credential; or a refusal."""
+        return None if self._gate is None or self.judged is None else self._gate.check_again(self.judged)
+
     def answered(self, status: int) -> None:
-        """The final answer has come."""
+        """An answer has come; 0 tells that none will, to a request that has left."""
         if self._gate is not None and self.judged is not None:
             self._gate.answered(self.judged, status)
 

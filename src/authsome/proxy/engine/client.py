@@ -81,6 +81,7 @@ class ClientLeg(Incoming):
     def _join(self, live: LiveRun) -> None:
         self._is_one_too_many = len(live.members) >= self.limits.run_connections
         self.member.join(live)
+        self.member.within(self.limits.silence)
 
     def _connect(self, live: LiveRun, authority: Authority, framing: RequestFraming) -> Refusal | None:
         self._host = authority.host

@@ -90,8 +90,13 @@ class Exchange:
         """Once the head is there, and the body where it is held."""
         if self._head is None or not self._started or (self._asked.holds_body and not self._sent):
             return
-        if self._asked.holds_body and not self._substitute(self._head):
-            return
+        if self._asked.holds_body:
+            changed = self._asked.still_holds()
+            if changed is not None:
+                self._fail(changed)
+                return
+            if not self._substitute(self._head):
+                return
         connection = self._pool.take(self._asked.origin, careful=self.method not in IDEMPOTENT)
         if connection is not None:
             self.connected(connection)
@@ -140,6 +145,7 @@ class Exchange:
             self._pool.leave(self._asked.origin, self)
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._note(0)
             connection.drop()
 
     def client_full(self, full: bool) -> None:
@@ -164,7 +170,13 @@ class Exchange:
 
     def connected(self, connection: Outgoing) -> None:
         """As `Waiter.connected`."""
-        self._waiting = False
+        if self._waiting:
+            self._waiting = False
+            changed = self._asked.still_holds()
+            if changed is not None:
+                self._pool.give_back(connection)
+                self._fail(changed)
+                return
         assert self._head is not None
         self._connection = connection
         data = self._head + b"".join(self._held) if self._held else self._head
@@ -211,6 +223,7 @@ class Exchange:
         """As `Asker.asks_again`: once, if the whole request was kept and there is a chance of another credential."""
         if self._renewed or not self._sent or self._kept is None or not self._asked.renew(self):
             return False
+        self._asked.answered(401)
         self._renewed = True
         self._replay = self._connection = self._head = None
         self._held, self._held_size = self._kept, 0
@@ -281,6 +294,7 @@ class Exchange:
             self._waiting = True
             self._pool.wait(self._asked.origin, self, fresh=True)
             return
+        self._note(0)
         if isinstance(error, BadMessage):
             self._fail(BAD_GATEWAY)
         else:

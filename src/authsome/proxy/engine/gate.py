@@ -24,6 +24,9 @@ from authsome.proxy.rules.target import BadTarget, Target, parse_absolute, parse
 
 _REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
 _NOT_SENDABLE = Refusal(502, "credential_unusable", "the stored credential cannot be sent in a request")
+_CHANGED = Refusal(
+    503, "connection_changed", "the connection was changed while the request waited", "send it again: it has not left"
+)
 _MOST_SPELLINGS = 8
 
 
@@ -150,6 +153,18 @@ class Gate:
         )
         self._noted = judged, status, self._core.house.record(event)
 
+    def check_again(self, judged: Judged) -> Refusal | None:
+        """After a wait: whether what was decided holds still, for the same login and the same places (P1, P18)."""
+        table = self._core.house.table()
+        if table is judged.table or judged.decision is None:
+            return None
+        decision = decide(table, self._live.terms, judged.request)
+        if isinstance(decision, Deny):
+            return Refusal.of_decision(decision)
+        if not isinstance(decision, Inject) or not decision.lendable.is_as_before(judged.decision.lendable):
+            return _CHANGED
+        return None
+
     def denied(self, error: str) -> None:
         """Record a refusal."""
         self._core.denied(self._live, self._authority.host, error)
@@ -186,13 +201,17 @@ class Gate:
                 credential = await house.lend(lendable.provider, lendable.connection)
             else:
                 credential = await house.renew(lendable.provider, lendable.connection, refused)
-            head = self._fill(judged, asked, credential)
+            changed = self.check_again(judged)
+            head = b"" if changed else self._fill(judged, asked, credential)
         except AuthsomeError as error:
             borrower.not_lent(Refusal.of_error(error))
         except BadCredential:
             borrower.not_lent(_NOT_SENDABLE)
         else:
-            borrower.lent(head)
+            if changed:
+                borrower.not_lent(changed)
+            else:
+                borrower.lent(head)
 
     def _target(self, text: str) -> Target:
         if text.startswith("/"):

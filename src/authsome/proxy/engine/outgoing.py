@@ -109,8 +109,11 @@ class Outgoing(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
+        """At once where something is left to send: nobody waits for it any more, and a server need not read it."""
         if self._transport is not None:
             self._transport.close()
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()
 
     def abort(self) -> None:
         if self._transport is not None:

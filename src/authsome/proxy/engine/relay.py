@@ -9,6 +9,8 @@ from authsome.proxy.engine.runs import Member
 if TYPE_CHECKING:
     from authsome.proxy.engine.incoming import Incoming
 
+_FAREWELL = 10.0
+
 
 class End(asyncio.Protocol):
     """What reads one of the two transports and writes to the other.
@@ -16,7 +18,7 @@ class End(asyncio.Protocol):
     The client's end carries the `member`, whose deadline any byte in either direction moves.
     """
 
-    __slots__ = ("_done", "_early", "_silence", "member", "other", "transport")
+    __slots__ = ("_done", "_early", "_lost", "_silence", "_unread", "member", "other", "transport")
 
     def __init__(self, member: Member, silence: float) -> None:
         self.member = member
@@ -24,7 +26,8 @@ class End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.other: End | None = None
         self._early: list[bytes] = []  # what came before there was another side
-        self._done = False
+        self._done = self._lost = False
+        self._unread = 0  # bytes that wait for this side to read
 
     def link(self, other: "End") -> None:
         """Relay to the other side from now on."""
@@ -59,31 +62,51 @@ class End(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        other, self.other = self.other, None
-        if other is not None and other.transport is not None:
-            other.transport.close() if exc is None else other.transport.abort()
-        self.left()
+        self._lost = True
+        self.member.let_go(self._unread)
+        other = self.other
+        if other is None or other.transport is None or other._lost:
+            self.member.gone()
+            if other is not None:
+                self.other = other.other = None  # or they would keep each other
+            return
+        if exc is None:
+            other.transport.close()
+        else:
+            other.transport.abort()
+        self.left_alone(other.transport)
 
-    def left(self) -> None:
-        """Told of the end of this side."""
+    def left_alone(self, transport: asyncio.Transport) -> None:
+        """Told that the other side, whose transport this is, has only to send what it was given."""
 
     def pause_writing(self) -> None:
+        if self.transport is not None:
+            self._unread = self.transport.get_write_buffer_size()
+            if not self.member.keep(self._unread):
+                self._unread = 0
+                self.member.transport.abort()
         if self.other is not None and self.other.transport is not None:
             self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        self.member.let_go(self._unread)
+        self._unread = 0
         if self.other is not None and self.other.transport is not None:
             self.other.transport.resume_reading()
 
 
 class ClientEnd(End):
-    """The end whose loss is the loss of the client's connection."""
+    """The end of the client, after whose loss nobody waits for what a server does not read."""
 
     __slots__ = ()
 
-    def left(self) -> None:
-        """As `End.left`."""
-        self.member.gone()
+    def left_alone(self, transport: asyncio.Transport) -> None:
+        """As `End.left_alone`. It counts as the run's until then, and ends with it."""
+        if self.member.live is not None and self.member.live.is_over:
+            transport.abort()
+        self.member.transport = transport
+        self.member.expire = transport.abort
+        self.member.within(_FAREWELL)
 
 
 def join(incoming: "Incoming", connection: Outgoing, rest: bytes) -> None:

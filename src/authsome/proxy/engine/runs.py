@@ -14,6 +14,9 @@ from authsome.proxy.rules.table import RouteTable
 _REMEMBERED = 1024
 
 
+_NEVER = float("inf")
+
+
 class LiveRun:
     """One run. Its terms hold the route table it began with, because its hosts stay intercepted to its end.
 
@@ -21,7 +24,7 @@ class LiveRun:
     fill with bodies that are held and answers that are not read, in bytes.
     """
 
-    __slots__ = ("listeners", "members", "requests", "run", "share", "terms")
+    __slots__ = ("is_over", "listeners", "members", "requests", "run", "share", "terms")
 
     def __init__(self, run: Run, table: RouteTable, share: int) -> None:
         self.run = run
@@ -30,6 +33,7 @@ class LiveRun:
         self.listeners: list[Callable[[], object]] = []
         self.requests = 0
         self.share = share
+        self.is_over = False
 
     def isolate(self, hosts: frozenset[str]) -> None:
         """From here on it reaches these hosts, and those of what is lent to it."""
@@ -51,8 +55,9 @@ class Member(Leg):
         clock.watch(self)
 
     def within(self, seconds: float) -> None:
-        """It expires unless something is done before."""
-        self.deadline = self._clock.now + seconds
+        """It expires unless something is done before. A stranger's first deadline is its last."""
+        if self.live is not None or self.deadline == _NEVER:
+            self.deadline = self._clock.now + seconds
 
     def join(self, live: LiveRun) -> None:
         """Belong to a run, for good."""
@@ -104,6 +109,7 @@ class Runs:
         live = self._live.pop(run_id, None)
         if live is None:
             return
+        live.is_over = True
         self._ended[run_id] = live.requests
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)

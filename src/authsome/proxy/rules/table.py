@@ -29,7 +29,8 @@ class Lendable:
     `usable` is false while the connection is expired or needs a login. `placeholder` is what the
     child's variable holds. `credential_headers` names headers in which clients of this provider
     are known to send a credential, beyond those of `injections`. Without `scrub` its answers are not searched for
-    it. Tokens in the answers of `token_url` are new ones, which the child may not have either.
+    it. Tokens in the answers of `token_url` are new ones, which the child may not have either. `since` is when the
+    login was, in seconds since the epoch.
     """
 
     provider: str
@@ -43,6 +44,15 @@ class Lendable:
     credential_headers: tuple[str, ...] = ()
     scrub: bool = True
     token_url: str | None = None
+    since: float = 0.0
+
+    def is_as_before(self, other: "Lendable") -> bool:
+        """Whether it is the same login, whose credential goes to the same places in the same way."""
+        return _pinned(self) == _pinned(other)
+
+
+def _pinned(each: Lendable) -> tuple[object, ...]:
+    return each.provider, each.connection, each.since, each.routes, each.injections
 
 
 class Places(NamedTuple):

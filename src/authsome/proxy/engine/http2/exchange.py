@@ -34,9 +34,9 @@ class Http2Exchange:
     """
 
     __slots__ = (
-        "_asked", "_block", "_client", "_counted", "_head", "_held", "_incoming", "_interims", "_kept", "_kept_size",
-        "_passage", "_pool", "_received", "_renewed", "_retried", "_server", "_started", "_substituted", "_trailers",
-        "_waiting", "begun", "dropped_trailers", "lending",
+        "_asked", "_block", "_client", "_counted", "_head", "_held", "_incoming", "_interims", "_is_sent", "_kept",
+        "_kept_size", "_passage", "_pool", "_received", "_renewed", "_retried", "_server", "_started", "_substituted",
+        "_trailers", "_waiting", "begun", "dropped_trailers", "lending",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +53,7 @@ class Http2Exchange:
         self._server: Stream | None = None
         self._held: list[bytes] = []
         self._counted = 0  # bytes of a held body
+        self._is_sent = False  # its head has gone to a server, which has not answered
         # the body, while it may have to be sent again
         self._kept: list[bytes] | None = []
         self._kept_size = self._received = self._interims = 0
@@ -129,6 +130,9 @@ class Http2Exchange:
             self._waiting = False
             self._pool.leave(self._asked.origin, self)
         self._kept = None
+        if self._is_sent:
+            self._is_sent = False
+            self._asked.answered(0)
         self._give_back()
         self._let_go(Code.CANCEL)
 
@@ -143,7 +147,12 @@ class Http2Exchange:
 
     def connected(self, connection: "Http2Outgoing") -> None:
         """As `Waiter.connected`."""
-        self._waiting = False
+        if self._waiting:
+            self._waiting = False
+            changed = self._asked.still_holds()
+            if changed is not None:
+                self._fail(changed)
+                return
         assert self._block is not None
         if self._head.protocol and not connection.takes_websockets:
             self._fail(_NO_WEBSOCKETS)
@@ -152,6 +161,7 @@ class Http2Exchange:
         ended = self._client.peer_ended
         bare = ended and not any(held) and not self._trailers
         server = self._server = connection.open(self, self._block, end=bare)
+        self._is_sent = True
         server.source, self._client.source = self._client, server
         if not bare:
             for data in held:
@@ -237,6 +247,10 @@ class Http2Exchange:
         if self._block is None or not self._started or (asked.holds_body and not self._client.peer_ended):
             return
         if asked.holds_body:
+            changed = asked.still_holds()
+            if changed is not None:
+                self._fail(changed)
+                return
             body = asked.substituted(b"".join(self._held))
             if isinstance(body, Deny):
                 self._fail(Refusal.of_decision(body))
@@ -262,6 +276,8 @@ class Http2Exchange:
         whole = self._client.peer_ended or bool(self._head.protocol)
         if self._renewed or not whole or self._kept is None or not self._asked.renew(self):
             return False
+        self._asked.answered(401)
+        self._is_sent = False
         self._renewed = True
         self._held, self._block = self._kept, None
         self._let_go(Code.CANCEL)
@@ -281,6 +297,7 @@ class Http2Exchange:
             fields = [*fields, (b"", b"x-authsome-error", b"refused_by_provider")]
         self.begun = True
         self._kept = None
+        self._is_sent = False
         asked.answered(head.status)
         if fields is head.fields:
             self._client.head(self._incoming.block_of_answer(head, asked.needles), end=end)
@@ -328,6 +345,7 @@ class Http2Exchange:
         """Send the request once more, where that is safe (RFC 9110 §9.2.2, RFC 9113 §8.7)."""
         if self.begun or self._retried or self._kept is None or (processed and self._asked.method not in IDEMPOTENT):
             return False
+        self._is_sent = False
         self._retried = self._waiting = True
         self._held = list(self._kept) if self._substituted is None else [self._substituted]
         self._pool.wait(self._asked.origin, self)

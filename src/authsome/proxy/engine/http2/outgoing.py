@@ -27,8 +27,8 @@ class Http2Outgoing(Http2Connection):
     """See the module. `ready` is done when the server's settings have come; the pool counts on them."""
 
     __slots__ = (
-        "_answer", "_clock", "_draining", "_leg", "_most", "_pinged", "_pool", "origin", "ready", "session_kept",
-        "takes_websockets",
+        "_answer", "_clock", "_draining", "_home", "_leg", "_most", "_pinged", "_pool", "origin", "ready",
+        "session_kept", "takes_websockets",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, clock: Clock, limits: Limits) -> None:
@@ -42,13 +42,14 @@ class Http2Outgoing(Http2Connection):
         self._most = MOST_STREAMS
         self._draining = self._pinged = False
         self._pool: Http2Pool | None = None
+        self._home: Http2Pool | None = None
         self._answer: tuple[list[Field], StreamResponse] | None = None
 
     # to the pool
 
     def enter(self, pool: "Http2Pool") -> None:
-        """Belong to a pool, which is told of free room and of the connection's end."""
-        self._pool = pool
+        """Belong to a pool, which is told of free room, when it takes no more streams, and of the connection's end."""
+        self._pool = self._home = pool
         self._heard()
         self._clock.watch(self._leg)
 
@@ -111,6 +112,9 @@ class Http2Outgoing(Http2Connection):
             self.ready.exception()  # retrieved, should nobody wait any more
         self._clock.part(self._leg)
         super().connection_lost(exc)
+        home, self._home = self._home, None
+        if home is not None:
+            home.lost(self)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -1,7 +1,7 @@
 """The HTTP/2 connections to servers: for each origin of a run as few as have room."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from typing import Protocol
 
 from authsome.broker.roots import LaterContext
@@ -60,6 +60,7 @@ class Http2Pool:
         self._clock = clock
         self._limits = limits
         self._shelves: dict[Origin, _Shelf] = {}
+        self._there: Counter[str] = Counter()  # connections of each run, to their very end
         self._sessions = Sessions()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -130,8 +131,15 @@ class Http2Pool:
 
     def _has_enough(self, run: str) -> bool:
         """Whether a run has as many connections as one may have: each of them lets megabytes wait (P28)."""
-        there = [shelf for origin, shelf in self._shelves.items() if origin.run == run]
-        return sum(len(each.connections) + each.opening for each in there) >= self._limits.run_http2_connections
+        opening = sum(shelf.opening for origin, shelf in self._shelves.items() if origin.run == run)
+        return self._there[run] + opening >= self._limits.run_http2_connections
+
+    def lost(self, connection: Http2Outgoing) -> None:
+        """The end of a connection that had entered."""
+        run = connection.origin.run
+        self._there[run] -= 1
+        if not self._there[run]:
+            del self._there[run]
 
     async def _dial(self, origin: Origin, shelf: _Shelf) -> None:
         try:
@@ -146,6 +154,7 @@ class Http2Pool:
             raise
         shelf.opening = False
         shelf.connections.append(connection)
+        self._there[origin.run] += 1
         connection.enter(self)
         shelf.serve()
         if shelf.waiters:
