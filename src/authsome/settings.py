@@ -17,6 +17,7 @@ _PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 class Settings(NamedTuple):
     """What the owner can choose. Paths are absolute strings; `resolve` maps a host to `address:port`.
 
+    A `database_url` is refused by the vault, so that nobody takes what is kept here for what is kept there.
     `reveal` maps a provider, or `*`, to allow, ask or deny: whether its credentials are handed out in clear.
     `upstream_proxy` is a URL, with credentials perhaps; `upstream_proxy_setting` is what it was set by.
     `workers` is the number of processes that the proxy runs in; one is the daemon itself.
@@ -93,7 +94,7 @@ def read_settings() -> Settings:
         proxy_port=_port("proxy_port", choose("proxy_port"), 0),
         root_key=env.get("AUTHSOME_ROOT_KEY") or None,
         root_key_file=choose("root_key_file"),
-        database_url=choose("database_url"),
+        database_url=env.get("AUTHSOME_DATABASE_URL") or None,
         ca_files=_ca_files(choose("ca_file"), env.get("SSL_CERT_FILE")),
         resolve=resolve,
         upstream_proxy=proxy,
@@ -127,8 +128,8 @@ def _read_config(path: str) -> dict[str, object]:
     import tomllib  # only where there is a file to read
 
     known = {
-        "host", "port", "proxy_port", "root_key_file", "database_url", "ca_file", "resolve", "upstream_proxy",
-        "no_proxy", "reveal", "workers",
+        "host", "port", "proxy_port", "root_key_file", "ca_file", "resolve", "upstream_proxy", "no_proxy", "reveal",
+        "workers",
     }  # fmt: skip
     with file:
         try:

@@ -50,6 +50,7 @@ def connected(cli: Cli, canary: Canary) -> Cli:
         (["login", "notion_dcr", "--flow", "magic"], 64, "dcr_pkce"),
         (["login", "notion_dcr", "--connection", "../x"], 64, "connection"),
         (["login", "notion_dcr", "--base-url", "https://x.example"], 64, "base-url"),
+        (["login", "openai", "--connection", "work", "--scopes", "a", "--stdin"], 64, "--scopes"),
         (["remove", "openai"], 4, "bundled"),
         (["register", "/no/such/file.json"], 64, "/no/such/file.json"),
         (["run"], 64, "COMMAND"),

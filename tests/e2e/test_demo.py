@@ -41,6 +41,7 @@ def test_the_demo_lays_what_the_agent_held_beside_what_the_api_received(cli: Cli
     assert not re.search(re.escape(shown[1]) + r"[A-Za-z0-9_-]", done.out + done.err), "more than its beginning"
     assert "the API received the very token that the provider had issued" in done.out
     assert done.out.rstrip().endswith("authsome login notion_dcr")
+    assert "`pipx install .`" in done.out, "what no system's Python refuses comes first"
     assert "\033" not in done.out, "colour outside a terminal"
 
 

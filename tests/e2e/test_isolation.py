@@ -7,6 +7,7 @@ import pty
 import secrets
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -184,14 +185,26 @@ print(urllib.request.urlopen("https://api.openai.com/v1/models", context=context
 def test_a_client_with_roots_of_its_own_is_served(who: Account, internet: FakeNet) -> None:
     """By a link too; one that leads nowhere is no obstacle."""
     library = who.project / ".venv" / "lib" / "python3.11" / "site-packages"
-    bundle, real = library / "certifi" / "cacert.pem", who.project / "roots.pem"
-    real.write_text("nothing\n")
-    real.chmod(0o644)
+    bundle, real = library / "certifi" / "cacert.pem", library / "roots" / "cacert.pem"
     for link, target in ((bundle, real), (library / "botocore" / "cacert.pem", who.project / "gone")):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target)
+    held = Authority("Some public CA").pem.decode()
+    real.parent.mkdir()
+    real.write_text(held)
+    real.chmod(0o644)
     assert who.isolated(who.python, "-c", OWN_ROOTS, str(bundle)).ok().out == "200\n"
-    assert real.read_text() == "nothing\n"
+    assert real.read_text() == held
+
+
+def test_a_project_cannot_have_another_file_of_the_persons_replaced(who: Account, internet: FakeNet) -> None:
+    """One run leaves a link where a package has its certificates; the next finds what it leads to as it is."""
+    bundle = who.project / ".venv" / "lib" / "python3.11" / "site-packages" / "certifi" / "cacert.pem"
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    for target in ("/etc/passwd", shutil.which("env", path="/usr/bin:/bin")):
+        bundle.unlink(missing_ok=True)
+        bundle.symlink_to(str(target))
+        assert who.isolated("cksum", str(target)).ok().out == who.at_project("run", "--", "cksum", str(target)).ok().out
 
 
 def test_a_client_that_trusts_the_systems_bundle_alone_is_served(who: Account) -> None:
@@ -201,15 +214,19 @@ def test_a_client_that_trusts_the_systems_bundle_alone_is_served(who: Account) -
 
 @pytest.mark.parametrize("place", ["project/own.pem", "user/.aws/own.pem"])
 def test_a_client_with_roots_in_a_file_that_is_named_is_served(who: Account, internet: FakeNet, place: str) -> None:
-    """Wherever it lies, among what is hidden too; what it held before is trusted in there as well."""
+    """Among what is hidden it has to be named twice; what it held before is trusted in there as well."""
     own = who.home.root / place
     own.parent.mkdir(exist_ok=True)
     held = Authority("A CA of the owner's").pem.decode()
     own.write_text(held)
     own.chmod(0o644)
     who.owns(own.parent, own)
-    options = ("--trust-file", str(own))
+    options: tuple[str, ...] = ("--trust-file", str(own))
     assert who.isolated(who.python, "-c", OWN_ROOTS, str(own)).code == 1
+    if place.startswith("user"):
+        refused = who.isolated("true", options=options)
+        assert refused.code == 64 and f"--trust-file {own} is hidden" in refused.err
+        options += ("--allow-read", str(own))
     assert who.isolated(who.python, "-c", OWN_ROOTS, str(own), options=options).ok().out == "200\n"
     assert held in who.isolated("cat", str(own), options=options).ok().out
     assert who.isolated("sh", "-c", f"echo x > {own}", options=options).code != 0
@@ -306,7 +323,7 @@ def test_authsome_itself_cannot_be_named(who: Account) -> None:
 def test_its_own_command_line_says_that_it_stands_inside_a_run(who: Account) -> None:
     where = (f"AUTHSOME_HOME={who.home.path}", f"AUTHSOME_PORT={who.home.port}")
     done = who.isolated("env", *where, *who.program, "list")
-    assert done.code == 9 and "inside a run" in done.err
+    assert done.code == 9 and "inside an isolated run the daemon is out of reach" in done.err
 
 
 def test_what_leads_to_a_hidden_place_cannot_be_renamed(who: Account) -> None:

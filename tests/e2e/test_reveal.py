@@ -32,6 +32,10 @@ def test_what_is_denied_is_not_handed_out(cli: Cli, connect, argv: list[str], po
     assert result.code == 4 and "run --" in result.err, str(result)
     assert cli("run", "--", "true").ok()
     assert cli("export").ok().out == ""
+    first, second = [event for event in _events(cli) if event["kind"] == "Withheld"]
+    assert (first["provider"], first["connection"], first["why"]) == ("openai", "default", "config.toml says deny")
+    assert argv[0] in first["how"] and argv[0] in first["caller"] and second["how"] == "export"
+    assert "did not hand out openai/default in clear" in cli("log").ok().out
 
 
 @pytest.mark.parametrize("argv", SHOWING)
@@ -45,7 +49,7 @@ def test_a_yes_in_another_terminal_hands_out_once(cli: Cli, canary: Canary, conn
     assert b"openai/default" in shown and argv[0].encode() in shown
     with cli.started(*argv) as again:  # the next one is asked for anew
         assert _wait_for_question(cli)["pid"] == again.pid
-    told = json.loads(cli("log", "--json").ok().out)["events"][-1]
+    told = next(event for event in reversed(_events(cli)) if event["kind"] != "Withheld")
     assert told["kind"] == "Exported" and argv[0] in told["caller"]
 
 
@@ -56,6 +60,8 @@ def test_a_no_is_a_no(cli: Cli, canary: Canary, connect) -> None:
         at_terminal(cli, ["approve"], [(b"show it? [y/N]", b"\n")])
         out, err = asking.communicate(timeout=20)
     assert asking.returncode == 4 and canary.secret not in out + err
+    told = _events(cli)[-1]
+    assert (told["kind"], told["why"]) == ("Withheld", "you said no") and "export openai" in told["caller"]
 
 
 def test_who_asks_cannot_answer(cli: Cli, canary: Canary, connect) -> None:
@@ -70,6 +76,19 @@ def test_who_asks_cannot_answer(cli: Cli, canary: Canary, connect) -> None:
         assert cli("run", "--", program, "approve", "--json").code == 4
         asking.kill()
     assert canary.secret not in raw
+    without, inside = [event for event in _events(cli) if event["kind"] == "Withheld"]
+    assert without["why"] == "an approval came from a process without a terminal"
+    assert inside["why"] == "an approval came from inside a run" and "approve" in inside["caller"]
+    assert {without["provider"], inside["provider"]} == {"openai"}
+
+
+@pytest.mark.parametrize("argv", [*SHOWING, ["export"]])
+def test_asking_from_inside_a_run_leaves_a_trace(cli: Cli, connect, argv: list[str]) -> None:
+    connect("")
+    assert cli("run", "--", cli.argv("x")[0], *argv).code == 4
+    told = next(event for event in _events(cli) if event["kind"] == "Withheld")
+    assert told["why"] == "asked from inside a run" and " ".join(argv) in told["caller"]
+    assert told["provider"] == ("openai" if len(argv) > 1 else "*")
 
 
 def test_a_policy_that_means_nothing_is_named(cli: Cli, connect) -> None:
@@ -77,6 +96,10 @@ def test_a_policy_that_means_nothing_is_named(cli: Cli, connect) -> None:
     (cli.home.path / "config.toml").write_text('[reveal]\nopenai = "maybe"\n')
     result = cli("list")
     assert result.code != 0 and "reveal" in result.err
+
+
+def _events(cli: Cli) -> list[dict[str, object]]:
+    return json.loads(cli("log", "--json").ok().out)["events"]
 
 
 def _wait_for_question(cli: Cli) -> dict[str, object]:

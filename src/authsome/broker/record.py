@@ -23,10 +23,8 @@ class Recorder:
         self._task: asyncio.Task[None] | None = None
 
     def record(self, event: Event) -> Noted:
-        """Keep an event. Where too many wait the oldest is dropped, and the log says so."""
+        """Keep an event. Where too many wait they are told with less of each (`Waiting`)."""
         noted = self._waiting.note(event)
-        if self._waiting.drop():
-            log.warning("the audit is behind: an event was dropped")
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._soon())
         return noted

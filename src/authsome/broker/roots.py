@@ -6,11 +6,12 @@ Why not by truststore: docs/adr/0015-roots.md.
 import asyncio
 import contextlib
 import os
+import re
 import ssl
+import stat
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
-from authsome.errors import DaemonUnavailable
+from authsome.errors import DaemonUnavailable, UsageError
 
 # Where systems keep their roots, for an OpenSSL that was built to look elsewhere.
 _USUAL = (
@@ -20,7 +21,13 @@ _USUAL = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
-_BEGIN = b"-----BEGIN "
+MOST_BYTES = 8 << 20
+"""A file of every CA there is has a fortieth of it."""
+
+_CERTIFICATE = re.compile(
+    rb"^-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----\s([A-Za-z0-9+/=\s]+\n)-----END \1-----", re.MULTILINE
+)
+"""One of a PEM file as OpenSSL finds it (RFC 7468 §3 and its own two labels)."""
 
 
 def verified_context(ca_files: Iterable[str]) -> ssl.SSLContext:
@@ -34,9 +41,10 @@ def verified_context(ca_files: Iterable[str]) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     paths = ssl.get_default_verify_paths()
     for path in (paths.openssl_cafile, *_USUAL):
-        if certificates(path):
-            context.load_verify_locations(cafile=path)
-            break
+        with contextlib.suppress(UsageError):
+            if certificates(path):
+                context.load_verify_locations(cafile=path)
+                break
     with contextlib.suppress(OSError):
         context.load_verify_locations(capath=paths.openssl_capath)
     if os.name == "nt":
@@ -77,20 +85,29 @@ class LaterContext:
 def system_roots() -> bytes:
     """The roots of the system as PEM; empty where none are found."""
     for path in (ssl.get_default_verify_paths().openssl_cafile, *_USUAL):
-        content = certificates(path)
-        if content:
-            return content
+        with contextlib.suppress(UsageError):
+            content = certificates(path)
+            if content:
+                return content
     return b""
 
 
 def certificates(path: str) -> bytes:
-    """The certificates of a PEM file; empty for anything else. Keys beside them are never copied."""
+    """The certificates of a PEM file and nothing else of it; empty for anything else.
+
+    What stands around them may be a key or a password. Raises UsageError for what is never read whole.
+    """
     try:
-        content = Path(path).read_bytes()
-    except OSError:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UsageError(f"{path}: expected a file of CA certificates, and this is no regular file")
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError):
         return b""
-    if b"PRIVATE KEY" in content:
-        content = b"".join(
-            _BEGIN + block for block in content.split(_BEGIN)[1:] if block.startswith(b"CERTIFICATE-----")
-        )
-    return content if _BEGIN + b"CERTIFICATE" in content or _BEGIN + b"TRUSTED" in content else b""
+    if len(content) > MOST_BYTES:
+        raise UsageError(f"{path}: a file of CA certificates may have {MOST_BYTES >> 20} MiB, and this has more")
+    return b"".join(found[0] + b"\n" for found in _CERTIFICATE.finditer(content))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would wait for its other end

@@ -36,7 +36,7 @@ class Bundled:
         try:
             provider = parse_provider((self.folder / f"{name}.json").read_bytes())
         except Flaw as flaw:
-            return BadFile(path, str(flaw))
+            return BadFile.of(path, flaw)
         except OSError as error:
             return BadFile(path, (error.strerror or type(error).__name__).lower())
         return provider if provider.name == name else BadFile(path, f"$.name: is {provider.name!r}, unlike the file's")

@@ -19,6 +19,7 @@ __all__ = ["BadFile", "Catalog", "Entry", "Source"]
 
 # A file that changed this recently may change again without its stamp showing it: clocks of file systems are coarse.
 _SETTLED = 2_000_000_000
+_ALIKE = 0.75  # how much of a name has to be right for a guess: opnai is openai, nope is not
 
 
 class Source(StrEnum):
@@ -81,6 +82,18 @@ class Catalog:
             if entry is None:
                 raise self._not_found(name)
             return entry
+
+    def sound(self, name: str) -> Entry:
+        """As `get`, for what is decided anew: where the owner's own file of that name cannot be used, no other is.
+
+        Raises InvalidProviderFile too, as `install` would.
+        """
+        with self._lock:
+            self._look()
+            seen = self._seen.get(f"{name}{SUFFIX}")
+            if seen is not None and isinstance(seen.result, BadFile):
+                raise seen.result.error()
+            return self.get(name)
 
     def problems(self) -> tuple[BadFile, ...]:
         """Every file that is not used, with what is wrong with it."""
@@ -154,7 +167,7 @@ class Catalog:
         try:
             provider = parse_provider(self._folder.read(filename))
         except Flaw as flaw:
-            return BadFile(path, str(flaw))
+            return BadFile.of(path, flaw)
         if provider.name != name:
             return BadFile(path, f"$.name: is {provider.name!r}, so the file has to be called {provider.name}{SUFFIX}")
         return provider
@@ -171,7 +184,7 @@ class Catalog:
         known = self._seen.get(f"{name}{SUFFIX}")
         if known is not None and isinstance(known.result, BadFile):
             return ProviderNotFound(f"the file of {shown} is not used", f"{known.result.path}: {known.result.message}")
-        near = difflib.get_close_matches(name[:64].lower(), self.entries(), 1)
+        near = difflib.get_close_matches(name[:64].lower(), self.entries(), 1, _ALIKE)
         hint = f"did you mean {near[0]!r}?" if near else "authsome list shows every provider"
         return ProviderNotFound(f"no provider is called {shown}", hint)
 

@@ -15,6 +15,7 @@ from authsome.model.provider import ApiKey, Export, OAuth, Provider
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 8  # a valid file has 4
+MOST_TOLD = 20  # flaws of one file
 
 # Members that are written even where they have their default, because a person looks for them or edits them.
 _SHOWN: Mapping[str, frozenset[str]] = {
@@ -49,7 +50,14 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class Flaw(Exception):
-    """What is wrong with a provider file; the text begins with the place, `$.oauth.scopes[0]: …`."""
+    """What is wrong with a provider file; the text begins with the place, `$.oauth.scopes[0]: …`.
+
+    `every` has all flaws as texts of that kind where there are more than the one that is told.
+    """
+
+    def __init__(self, text: str, every: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.every = every
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +66,31 @@ class BadFile:
 
     path: str
     message: str
+    every: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, path: str, flaw: Flaw) -> "BadFile":
+        """The file with this flaw."""
+        return cls(path, str(flaw), flaw.every)
+
+    def error(self) -> InvalidProviderFile:
+        """As `read_provider` raises it. What is told of many is the first of them, and all in `problems`."""
+        hint = "docs/providers.md describes each field"
+        if not self.every:
+            return InvalidProviderFile(f"{self.path}: {self.message}", hint)
+        return InvalidProviderFile(f"{self.path}: {self.message}", hint, problems=list(self.every))
 
 
 def read_provider(text: str | bytes, where: str) -> Provider:
     """The provider that a file describes; `where` names the file in the message.
 
-    Raises InvalidProviderFile, e.g. `providers/x.json: $.oauth.scopes[0]: expected a string`.
+    Raises InvalidProviderFile, e.g. `providers/x.json: $.oauth.scopes[0]: expected a string`; where there is more
+    than that, its `problems` lists all of them, at most 20.
     """
     try:
         return parse_provider(text)
     except Flaw as flaw:
-        raise InvalidProviderFile(f"{where}: {flaw}", "docs/providers.md describes each field") from None
+        raise BadFile.of(where, flaw).error() from None
 
 
 def parse_provider(text: str | bytes) -> Provider:
@@ -80,7 +102,10 @@ def parse_provider(text: str | bytes) -> Provider:
         return Provider.model_validate(document)
     except ValidationError as error:
         flaws = error.errors(include_url=False, include_input=False)
-        raise Flaw(_describe(flaws, document)) from None
+        told = _describe(flaws, document)
+        more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+        cut = (*told[:MOST_TOLD], *([f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []))
+        raise Flaw(told[0] + more, cut if more else ()) from None
 
 
 def write_provider(provider: Provider) -> str:
@@ -177,12 +202,12 @@ def _find(value: object, wanted: object, place: str) -> str | None:
 # ── telling what is wrong ──────────────────────────────────────────────────────────────────────
 
 
-def _describe(flaws: list[ErrorDetails], document: dict[str, object]) -> str:
-    """The first flaw with its place. An unknown key comes first: it often explains a missing one."""
-    first = min(flaws, key=lambda flaw: not _is_unknown_key(flaw))
-    places = {_place(flaw["loc"], document) for flaw in flaws}
-    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-    return f"{_place(first['loc'], document)}: {_say(first)}{more}"
+def _describe(flaws: list[ErrorDetails], document: dict[str, object]) -> list[str]:
+    """One flaw for each place. Unknown keys come first: they often explain missing ones."""
+    told: dict[str, str] = {}
+    for flaw in sorted(flaws, key=lambda flaw: not _is_unknown_key(flaw)):
+        told.setdefault(_place(flaw["loc"], document), _say(flaw))
+    return [f"{place}: {what}" for place, what in told.items()]
 
 
 def _is_unknown_key(flaw: ErrorDetails) -> bool:

@@ -134,10 +134,11 @@ def provider_path(provider: str) -> str:
 def connect(home: str) -> socket.socket | None:
     """A connection to the daemon of a home, None if it does not run.
 
-    Raises DaemonUnavailable where the socket could be somebody else's.
+    Raises DaemonUnavailable where the socket could be somebody else's, and in an isolated run.
     """
     directory = os.path.join(home, "run")
     if not is_private(directory):
+        refuse_in_isolation()
         return None
     path = os.path.join(directory, "daemon.sock")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -147,6 +148,7 @@ def connect(home: str) -> socket.socket | None:
         check_peer(sock)
     except (FileNotFoundError, ConnectionRefusedError):
         sock.close()
+        refuse_in_isolation()
         return None
     except OSError as error:
         sock.close()
@@ -159,6 +161,18 @@ def connect(home: str) -> socket.socket | None:
         sock.close()
         raise
     return sock
+
+
+def refuse_in_isolation() -> None:
+    """Raises DaemonUnavailable in an isolated run, where a daemon that runs is not seen."""
+    if not os.environ.get("AUTHSOME_RUN"):
+        return
+    from authsome.cli.isolate.network import PROXY  # what sets such a run apart from a plain one
+
+    if os.environ.get("HTTPS_PROXY") == PROXY:
+        raise DaemonUnavailable(
+            "inside an isolated run the daemon is out of reach", "run this command outside, in a terminal of yours"
+        )
 
 
 def is_private(directory: str) -> bool:

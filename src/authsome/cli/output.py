@@ -96,6 +96,9 @@ class Output:
     def failure(self, error: AuthsomeError) -> int:
         """Report a failure on stderr, and on stdout with `--json`; returns the exit status."""
         print(f"{self.paint('error:', 'red', err=True)} {clean(error.message)}", file=sys.stderr)
+        problems = error.details.get("problems")  # of a provider file; the first is in the message
+        for problem in problems[1:] if isinstance(problems, list) else ():
+            print(f"also:  {clean(str(problem))}", file=sys.stderr)
         if error.hint:
             print(f"{self.paint('hint:', 'bold', err=True)} {clean(error.hint)}", file=sys.stderr, flush=True)
         if self.json:

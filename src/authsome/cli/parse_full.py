@@ -12,6 +12,7 @@ from authsome.errors import UsageError
 
 PROGRAM = "authsome"
 COMPLETE_VARIABLE = "_AUTHSOME_COMPLETE"
+_DIGITS = 6
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -63,6 +64,34 @@ class Tree(click.Group):
             if not near:
                 raise
             raise click.UsageError(f"{error.message.rstrip('.')}. Did you mean {near[0]!r}?", ctx) from None
+
+
+class Leaf(click.Command):
+    """One command, which its mistakes name: click leaves that out where an option has no value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+
+class _Number(click.ParamType[int]):
+    """A whole number that is not negative, of as many digits as the fast parser reads."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number that a text spells."""
+        if isinstance(value, int):
+            return value  # the default
+        if not str(value).isdecimal():
+            self.fail(f"expected a number, got {value!r}", param, ctx)
+        if len(str(value)) > _DIGITS:
+            self.fail(f"expected a number of at most {_DIGITS} digits", param, ctx)
+        return int(value)
 
 
 def tree() -> click.Group:
@@ -117,7 +146,7 @@ def command_of(entry: Command) -> click.Command:
     settings = dict(_SETTINGS, **({"allow_interspersed_args": False} if entry.rest else {}))
     parameters: list[click.Parameter] = [_argument(argument) for argument in entry.arguments]
     parameters += [_option(option) for option in entry.options]
-    return click.Command(
+    return Leaf(
         entry.name.split(" ")[-1],
         help=entry.help,
         epilog=f"\b\nExample:\n  {entry.example}",
@@ -147,7 +176,7 @@ def _option(option: Option) -> click.Option:
     if option.choices:
         kind = click.Choice(option.choices)
     elif option.kind == NUMBER:
-        kind = click.IntRange(0, 999_999)
+        kind = _Number()
     return click.Option(
         names,
         type=kind,
@@ -186,7 +215,11 @@ def _told(error: click.UsageError) -> str:
     """What is wrong. A word too many may be a secret, so it is not shown (P23)."""
     message = error.format_message()
     if message.startswith("Got unexpected extra argument"):
-        return "there is a word too many; a secret is never an argument, it is typed in or comes by --stdin"
+        where = error.ctx.command_path if error.ctx else PROGRAM
+        entry = find(where.removeprefix(f"{PROGRAM} "))
+        if entry is not None and any(option.name == "stdin" for option in entry.options):
+            return "there is a word too many; a secret is never an argument, it is typed in or comes by --stdin"
+        return f"there is a word too many after {where!r}"
     return _sentence(message)
 
 

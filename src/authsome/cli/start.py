@@ -22,6 +22,10 @@ def start_daemon(home: str, workers: int | None = None) -> bool:
     Raises DaemonUnavailable, or the error with which the daemon refused to start.
     """
     if os.environ.get("AUTHSOME_RUN") or run_mark.is_on() or _stands_in_run(os.getppid()):
+        there = connect(home)
+        if there is not None:
+            there.close()
+            return False
         raise DaemonUnavailable(
             "the daemon is not running, and it is not started from inside a run",
             "start it outside: authsome daemon start",

@@ -4,6 +4,8 @@ Both parsers, the help texts and the completion are made from `COMMANDS`; a new 
 here and one file in `commands/`. Plain classes, because this is read on every start.
 """
 
+from authsome.settings import MOST_WORKERS
+
 FLAG, TEXT, MANY, NUMBER = "flag", "text", "many", "number"
 
 
@@ -117,13 +119,13 @@ _SET_DEFAULT = Command(
     "authsome set-default notion_dcr work",
     _PROVIDER, Argument("connection"),
 )  # fmt: skip
-_WORKERS = Option("--workers", "How many processes serve the runs.", NUMBER, metavar="N")
+_WORKERS = Option("--workers", f"How many processes serve the runs, 1 to {MOST_WORKERS}.", NUMBER, metavar="N")
 _LINES = Option("-n --lines", "How many of the newest.", NUMBER, metavar="N", default=50)
 _FOLLOW = Option("-f --follow", "Go on with what comes.")
 
 COMMANDS = (
     Command(
-        "login", "login", "Log in to a provider and wait until the connection works.",
+        "login", "login", "Log in to a provider and wait until that is done; an API key is stored and not tried.",
         "authsome login notion_dcr --connection work",
         _PROVIDER,
         Option("--connection", "The connection's name; without it 'default'.", TEXT, metavar="NAME"),
@@ -148,15 +150,25 @@ COMMANDS = (
         "run", "run", "Run a command that uses your credentials and holds none.",
         "authsome run -- python my_agent.py",
         Argument("command", many=True),
-        Option("--connection", "The connection to use for a provider.", MANY, metavar="PROVIDER=NAME"),
+        Option(
+            "--connection", "The connection to use for a provider; without it the default.", MANY,
+            metavar="PROVIDER=NAME",
+        ),
         Option("--only", "Lend the credentials of these providers alone.", TEXT, metavar="A,B"),
         Option("--env-file", "Read variables for the command from a file.", MANY, metavar="FILE"),
         Option("--no-scrub", "Leave credentials in what servers answer."),
-        Option("--isolate", "Confine the command: no files of yours but the project's, no way out but the proxy."),
-        Option("--allow-read", "With --isolate: let it read what is hidden otherwise.", MANY, metavar="PATH"),
-        Option("--allow-write", "With --isolate: let it write there too.", MANY, metavar="PATH"),
-        Option("--allow-host", "With --isolate: let it reach this host, or *.domain.", MANY, metavar="HOST"),
-        Option("--trust-file", "With --isolate: lay the run's certificates over this file.", MANY, metavar="FILE"),
+        Option(
+            "--isolate",
+            "Confine the command: it reads no private places, writes to its own directory, and reaches the network "
+            "through the proxy alone.",
+        ),
+        Option("--allow-read", "With --isolate: show it a private place.", MANY, metavar="PATH"),
+        Option("--allow-write", "With --isolate: let it write there too, or use that socket.", MANY, metavar="PATH"),
+        Option("--allow-host", "With --isolate: let it reach this host too, or *.domain.", MANY, metavar="HOST"),
+        Option(
+            "--trust-file", "With --isolate: show the run's CA certificates in place of this PEM file's.", MANY,
+            metavar="FILE",
+        ),
         rest=True,
     ),
     Command(

@@ -1,26 +1,29 @@
 """Whether a credential may be handed out in clear: always, never, or after a yes of the owner's, given elsewhere.
 
-The yes is given in a terminal that the asker has no part in: another session of the system, with a terminal. That
-tells the owner from a program that answers its own question, not from one that attacks the operating system.
+Each refusal is audited. The yes is given in a terminal that the asker has no part in: another session of the system,
+with a terminal. That tells the owner from a program that answers its own question, not from one that attacks the
+operating system.
 """
 
+import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from authsome.daemon import processes
 from authsome.errors import ApprovalNeeded, NotAllowed, UsageError
+from authsome.model.event import Event, Withheld
 
 ANY = "*"
-_ASKED_FOR = 120.0  # seconds in which the owner can answer
-_GOOD_FOR = 60.0  # and in which the asker has to come back for what was granted
+PATIENCE = 120.0  # seconds in which the owner can answer
+_GOOD_FOR = 60.0  # and in which the asker has to come back for the answer
 _MOST = 16
 
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
-    """One question. Times are those of the monotonic clock; `granted` is None until it is answered."""
+    """One question. `until` is on the monotonic clock; `granted` is None until it is answered, `over` if it was not."""
 
     id: str
     provider: str
@@ -32,6 +35,7 @@ class Asked:
     session: int
     until: float
     granted: bool | None = None
+    over: bool = False
 
     def to_json(self) -> dict[str, object]:
         """What the owner is shown."""
@@ -49,8 +53,12 @@ class Asked:
 class Approvals:
     """The owner's policy, and the questions that wait. `policy` maps a provider, or `*`, to allow, ask or deny."""
 
-    def __init__(self, policy: Mapping[str, str]) -> None:
+    def __init__(
+        self, policy: Mapping[str, str], record: Callable[[Event], object], *, patience: float = PATIENCE
+    ) -> None:
         self._policy = policy
+        self._record = record
+        self._patience = patience
         self._asked: dict[str, Asked] = {}
 
     @property
@@ -68,18 +76,25 @@ class Approvals:
         if policy == "allow":
             return
         if policy == "deny":
+            self.withheld(provider, connection, what, "config.toml says deny", processes.described(pid))
             raise NotAllowed(
                 f"credentials of {provider} are not handed out on this machine",
                 f"its programs can use them: authsome run -- COMMAND; see [reveal] in config.toml for {provider}",
             )
-        now = time.monotonic()
-        self._asked = {key: each for key, each in self._asked.items() if each.until > now}
-        asked = self._asked.get(approval or "")
+        asked = self._ask(pid, provider, connection, what) if approval is None else self._asked.get(approval)
         if asked is None:
-            asked = self._ask(pid, provider, connection, what, now)
+            self.withheld(provider, connection, what, "the question is over", processes.described(pid))
+            raise NotAllowed("this question is over", "ask again")
         same = (asked.pid, asked.process_started, asked.provider, asked.connection, asked.what)
         if same != (pid, processes.started(pid), provider, connection, what):
+            why = "the approval is for something else"
+            self.withheld(provider, connection, what, why, processes.described(pid))
             raise NotAllowed("this approval is for something else")
+        if asked.over:
+            raise NotAllowed(
+                f"nobody answered within {_span(self._patience)} whether {what} of {provider}/{connection} is shown",
+                "ask again, and answer it in another terminal with: authsome approve",
+            )
         if asked.granted is None:
             raise ApprovalNeeded(
                 f"the owner has to approve that {what} of {provider}/{connection} is shown",
@@ -92,11 +107,10 @@ class Approvals:
 
     def waiting(self) -> list[Asked]:
         """The questions without an answer whose asker still waits, oldest first."""
-        now = time.monotonic()
         return [
             each
             for each in self._asked.values()
-            if each.granted is None and each.until > now and processes.started(each.pid) == each.process_started
+            if each.granted is None and not each.over and processes.started(each.pid) == each.process_started
         ]
 
     def answer(self, pid: int, question: str, *, granted: bool) -> Asked:
@@ -106,16 +120,46 @@ class Approvals:
             raise UsageError("nothing of that id waits for an answer", "it may be over; see: authsome approve")
         session, terminal = processes.session(pid)
         if granted and (not terminal or session == asked.session):
+            where = "the terminal that asks" if terminal else "a process without a terminal"
+            self._not_taken(asked, where, pid)
             raise NotAllowed(
                 "an approval is given in a terminal of its own",
                 "open another terminal than the one that asks, and there: authsome approve",
             )
         asked.granted = granted
-        asked.until = time.monotonic() + _GOOD_FOR
+        if not granted:
+            self.withheld(asked.provider, asked.connection, asked.what, "you said no", asked.caller)
+        asyncio.get_running_loop().call_later(_GOOD_FOR, self._asked.pop, asked.id, None)
         return asked
 
-    def _ask(self, pid: int, provider: str, connection: str, what: str, now: float) -> Asked:
-        if len(self._asked) >= _MOST:
+    def refuse_yes(self, pid: int, where: str, question: str | None = None) -> None:
+        """Audit that somebody who may not answer tried to: this question, or all that wait."""
+        for each in self.waiting():
+            if question in (None, each.id):
+                self._not_taken(each, where, pid)
+
+    def withheld(self, provider: str, connection: str, what: str, why: str, caller: str) -> None:
+        """Audit that `what`, "export" or the name of a field, was asked for in clear and not handed out."""
+        how = what if what == "export" else f"get {what}"
+        self._record(
+            Withheld(at=time.time(), provider=provider, connection=connection, how=how, why=why, caller=caller)
+        )
+
+    def _not_taken(self, asked: Asked, where: str, pid: int) -> None:
+        why = f"an approval came from {where}"
+        self.withheld(asked.provider, asked.connection, asked.what, why, processes.described(pid))
+
+    def _run_out(self, asked: Asked) -> None:
+        """The owner's time is over; the asker still learns of it."""
+        if asked.granted is None:
+            asked.over = True
+            why = f"nobody answered within {_span(self._patience)}"
+            self.withheld(asked.provider, asked.connection, asked.what, why, asked.caller)
+            asyncio.get_running_loop().call_later(_GOOD_FOR, self._asked.pop, asked.id, None)
+
+    def _ask(self, pid: int, provider: str, connection: str, what: str) -> Asked:
+        if sum(not each.over for each in self._asked.values()) >= _MOST:
+            self.withheld(provider, connection, what, "too many questions wait", processes.described(pid))
             raise NotAllowed("too many questions wait for the owner", "authsome approve")
         asked = Asked(
             id=secrets.token_hex(8),
@@ -126,7 +170,12 @@ class Approvals:
             pid=pid,
             process_started=processes.started(pid),
             session=processes.session(pid)[0],
-            until=now + _ASKED_FOR,
+            until=time.monotonic() + self._patience,
         )
         self._asked[asked.id] = asked
+        asyncio.get_running_loop().call_later(self._patience, self._run_out, asked)
         return asked
+
+
+def _span(seconds: float) -> str:
+    return "two minutes" if seconds == PATIENCE else f"{seconds:g} s"

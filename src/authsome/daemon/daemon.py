@@ -24,7 +24,7 @@ from authsome.daemon.guard import BodyLimit, Guard
 from authsome.daemon.handover import Handover
 from authsome.daemon.house import House, Ports
 from authsome.daemon.pages import browser_app
-from authsome.daemon.ports import bind
+from authsome.daemon.ports import bind, told
 from authsome.daemon.runs import Runs
 from authsome.daemon.serve import BoundedProtocol, Door, OwnerProtocol
 from authsome.daemon.sessions import Sessions
@@ -38,6 +38,7 @@ from authsome.vault.vault import Vault
 log = logging.getLogger(__name__)
 
 GRACE = 5.0
+WORKERS_SECONDS = 4.0  # the starter waits 10
 PROXY_PORT = "proxy_port"
 
 
@@ -74,6 +75,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
     log.info("serving %s", settings.home)
     for name, why, _ in rules_for_nobody(house):
         log.warning("config.toml: reveal: the rule for %r holds for nothing: %s", name, why)
+    await house.workers.up(WORKERS_SECONDS)
     gc.freeze()  # what is there now stays: to look through all of it again would stop everything for 30 ms
     ready()
     await house.stopping.wait()
@@ -111,7 +113,7 @@ async def _compose(settings: Settings, store: Store) -> House:
         recorder=recorder,
         fetch=fetch,
         broker=broker,
-        approvals=Approvals(settings.reveal),
+        approvals=Approvals(settings.reveal, recorder.record),
         sessions=Sessions(broker, fetch, settings.redirect_uri),
         runs=runs,
         handover=handover,
@@ -140,7 +142,10 @@ async def _start_proxy(proxy: Proxy, workers: Workers, settings: Settings, store
 async def _listen(start: Callable[[int], Awaitable[int]], settings: Settings, store: Store) -> int:
     """On the port that was asked for, else on the one used last: runs that outlive a restart know it."""
     if settings.proxy_port:
-        return await start(settings.proxy_port)
+        try:
+            return await start(settings.proxy_port)
+        except OSError as error:
+            raise told(error, settings.proxy_port, "AUTHSOME_PROXY_PORT") from None
     last = await store(lambda vault: vault.setting(PROXY_PORT))
     try:
         port = await start(int(last or 0))

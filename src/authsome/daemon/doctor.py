@@ -39,6 +39,7 @@ async def examine(house: House) -> list[Check]:
         await _vault(house),
         *_catalog(house),
         *_connections(house),
+        *_clashes(house),
         *_reveal(house),
         Check("pages", True, f"{house.settings.origin} serves the login pages"),
         _proxy(house),
@@ -83,6 +84,18 @@ def _connections(house: House) -> list[Check]:
     return [_connection(each, entries.get(each.provider)) for each in house.broker.lender.connections()]
 
 
+def _clashes(house: House) -> list[Check]:
+    return [
+        Check(
+            "routes",
+            None,
+            f"{clash}: requests there are refused",
+            f"log out of one of them, or: authsome run --only {clash.providers[0]}",
+        )
+        for clash in house.broker.lender.table().clashes()
+    ]
+
+
 def _reveal(house: House) -> list[Check]:
     rules = house.approvals.policy
     if not rules:
@@ -90,7 +103,7 @@ def _reveal(house: House) -> list[Check]:
     in_force = ", ".join(f"{name} = {rule}" for name, rule in rules.items())
     unknown = rules_for_nobody(house)
     return [
-        Check("reveal", None, f"handing credentials out in clear: {in_force}"),
+        Check("reveal", True, f"config.toml says who is shown credentials in clear: {in_force}"),
         *(
             Check("reveal", False, f"the rule for {name!r} holds for nothing: {why}", hint)
             for name, why, hint in unknown

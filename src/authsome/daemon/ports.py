@@ -1,12 +1,16 @@
 """Binding loopback ports, and naming who has one already."""
 
 import errno
+import json
 import socket
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from authsome.daemon import processes
 from authsome.errors import PortTaken
 
 LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
+OURS = "another authsome daemon"
 
 
 def bind(host: str, port: int, *, variable: str) -> socket.socket:
@@ -20,18 +24,28 @@ def bind(host: str, port: int, *, variable: str) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-            raise
-        why = "is taken by " + owner_of(port) if error.errno == errno.EADDRINUSE else "may not be used by you"
-        raise PortTaken(
-            f"port {port} {why}",
-            f"choose another port: export {variable}=<port>, or set it in config.toml; or end that program",
-        ) from None
+        raise told(error, port, variable) from None
     return sock
 
 
+def check_free(host: str, port: int, *, variable: str) -> None:
+    """Raises PortTaken as `bind` does."""
+    bind(host, port, variable=variable).close()
+
+
+def told(error: OSError, port: int, variable: str) -> Exception:
+    """What to raise for an address that could not be bound."""
+    if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+        return error
+    why = "is taken by " + owner_of(port) if error.errno == errno.EADDRINUSE else "may not be used by you"
+    return PortTaken(
+        f"port {port} {why}",
+        f"choose another port: export {variable}=<port>, or set it in config.toml; or end that program",
+    )
+
+
 def owner_of(port: int) -> str:
-    """`nginx (pid 123)` as far as the system lets us see it."""
+    """`nginx (pid 123)` as far as the system lets us see it: a daemon of ours hides most, but answers."""
     inodes = _listeners(port)
     for directory in Path("/proc").glob("[0-9]*"):
         try:
@@ -40,7 +54,20 @@ def owner_of(port: int) -> str:
             continue  # ended, or another user's
         if any(link in inodes for link in links):
             return f"{_name(directory)} (pid {directory.name})"
-    return "another program"
+    return OURS if _answers_as_ours(port) else "another program"
+
+
+def _answers_as_ours(port: int) -> bool:
+    """Whether the pages of an authsome daemon are there."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=1.0)
+    try:
+        connection.request("GET", "/health")
+        found = json.loads(connection.getresponse().read(1024))
+    except (OSError, HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+    return isinstance(found, dict) and found.keys() == {"ok", "version"}
 
 
 def _listeners(port: int) -> set[str]:
@@ -59,6 +86,10 @@ def _listeners(port: int) -> set[str]:
 
 def _name(directory: Path) -> str:
     try:
+        if b"authsome.daemon" in (directory / "cmdline").read_bytes().split(b"\0"):
+            block = processes.environment(int(directory.name))
+            home = processes.variable(block, "AUTHSOME_HOME") if block else None
+            return f"{OURS} of {home}" if home else OURS
         return (directory / "comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return "a program"

@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, NoReturn
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -21,26 +21,34 @@ from authsome.daemon.guard import App, Receive, Send, crowded, plain_head
 log = logging.getLogger(__name__)
 
 HEADER_TIME = 10.0
-HEAD_LIMIT = 384 << 10  # what a loop reads at once may hold a body too
+HEAD_LIMIT = 64 << 10
+MOST_FIELDS = 128
+MOST_WAITING = 8  # requests on one connection, before the answers to those in front of them
 KEEP_ALIVE = 5
-MOST_CONNECTIONS = 256
+MOST_CONNECTIONS = 256  # more are told that there is no room; twice as many, and nobody gets in
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A head has to be whole within ten seconds and some hundred KiB (W13); for bodies see `guard.bounded`.
+    """A head has to be whole within ten seconds and 64 KiB (W13); for bodies see `guard.bounded`.
 
     uvicorn's own timer ends a connection on which nothing happens after an answer, and never one on which a byte
-    comes now and then: empty lines, or a body that was refused. Those have the same ten seconds.
+    comes now and then: empty lines, or a body that was refused. Those have the same ten seconds. It keeps as many
+    fields, requests and trailers as somebody cares to send; here each has its bound. A body in chunks, which alone
+    has trailers, no client of ours sends.
     """
 
     _deadline: asyncio.TimerHandle | None = None
     _in_head = True
+    _has_ended = False
     _head_size = 0
+    _refusal: tuple[int, str] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         super().connection_made(transport)
         self._expect_head()
+        if len(self.connections) > 2 * MOST_CONNECTIONS:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -49,19 +57,24 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        if self.transport.is_closing():
+            return
         if self._deadline is None and self.cycle is not None and self.cycle.response_complete:
             self._expect_head()
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > HEAD_LIMIT:
-                self.transport.abort()
-                return
+        was_in_head, self._has_ended = self._in_head, False
         super().data_received(data)
+        if not (was_in_head and self._in_head) or self._has_ended:  # then most of it was something else
+            self._head_size = 0
+            return
+        self._head_size += len(data)
+        if self._head_size > HEAD_LIMIT:
+            self.transport.abort()
 
-    def on_message_begin(self) -> None:
-        """See httptools."""
-        self._head_size = 0
-        super().on_message_begin()
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See httptools. What is raised here and below ends in `send_400_response`."""
+        if len(self.headers) == MOST_FIELDS:
+            self._refuse(431, "there are too many header fields")
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """See httptools."""
@@ -69,19 +82,35 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         if not self.url.startswith(b"/"):  # one that names a host of its own would go past the check of Host (P7)
             raise ValueError("the target is not a path")
+        if any(name == b"transfer-encoding" for name, _ in self.headers):
+            self._refuse(411, "a body is taken only with its length")
+        if len(self.pipeline) == MOST_WAITING:
+            raise ValueError("too many requests are waiting")
         super().on_headers_complete()
+        if self.parser.should_upgrade():  # what comes after it is not read any more
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """See httptools."""
-        self._in_head = True
+        self._in_head = self._has_ended = True
         self._stop_waiting()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """See uvicorn, whose own answer lacks what every answer of ours carries (P9)."""
-        text = msg.encode()
-        self.transport.write(plain_head(STATUS_LINE[400], len(text)) + text)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()  # it would be taken for the answer to the request before
+            return
+        status, text = self._refusal or (400, msg)
+        self.transport.write(plain_head(STATUS_LINE[status], len(text)) + text.encode())
         self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing is to be said: whoever asks is answered all the same, and could fill the log with it."""
+
+    def _refuse(self, status: int, text: str) -> NoReturn:
+        self._refusal = (status, text)
+        raise ValueError(text)
 
     def _expect_head(self) -> None:
         self._deadline = self.loop.call_later(HEADER_TIME, self.transport.abort)

@@ -218,6 +218,10 @@ class Sessions:
             self._end(session, AuthsomeError("the login broke", "see authsome daemon logs"))
         else:
             session.result = stored
+            for clash in self._broker.lender.table().clashes():
+                if stored.provider in clash.providers:
+                    only = f"authsome run --only {stored.provider} works meanwhile"
+                    session.notes.append(f"{clash}: requests there are refused until you log out of one; {only}")
             session.ended_at = time.monotonic()
             session.move(Phase.DONE, f"connected: {stored}")
 

@@ -93,10 +93,8 @@ class RemoteHouse:
         return await self._ask(provider, connection, refused)
 
     def record(self, event: Event) -> Noted:
-        """Told to the daemon in a moment, a batch at once. Where too many wait the oldest is dropped."""
+        """Told to the daemon in a moment, a batch at once. Where too many wait they are told with less of each."""
         noted = self._waiting.note(event)
-        if self._waiting.drop():
-            log.warning("the audit is behind: an event was dropped")
         if self._telling is None:
             self._telling = asyncio.get_running_loop().call_later(DELAY, self._tell_later)
         return noted

@@ -4,6 +4,7 @@ They run the proxy and nothing else. The daemon stays the one owner of the vault
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import socket
@@ -69,6 +70,7 @@ class Workers:
         self._listener: socket.socket | None = None
         self._told: list[bytes] = []
         self._stopping = False
+        self._complete = asyncio.Event()
 
     async def start(self, port: int = 0) -> int:
         """Listen on 127.0.0.1 and start the processes, which take the connections as soon as they can.
@@ -81,6 +83,12 @@ class Workers:
         for _ in range(self.settings.workers):
             self._keepers.append(asyncio.get_running_loop().create_task(self._keep()))
         return int(self._listener.getsockname()[1])
+
+    async def up(self, seconds: float) -> None:
+        """Wait until all serve, at most so long: connections wait for them, so late ones are no failure."""
+        if self._keepers:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._complete.wait(), seconds)
 
     @property
     def pids(self) -> list[int]:
@@ -113,12 +121,14 @@ class Workers:
         """End them all, within this time by their own doing."""
         self._stopping = True
         self._tell(Stop())
+        there = list(self._workers)
         ending = [worker.channel.ended for worker in self._up()]
         if ending:
             await asyncio.wait(ending, timeout=seconds)
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*(worker.end_process() for worker in there))  # a keeper is cancelled while it does so
         if self._listener is not None:
             self._listener.close()
 
@@ -138,6 +148,8 @@ class Workers:
         for run in self.runs.live():
             channel.send(Begin(run))
         channel.send(Serve())
+        if len(self._up()) >= self.settings.workers:
+            self._complete.set()
 
     def _changed(self) -> None:
         """Tell what is not as it was."""

@@ -210,7 +210,8 @@ class Printer:
 
     def close(self) -> None:
         """What to do next."""
-        print("\nNow with a real account; pip install . puts the command on your PATH:")
+        print("\nNow with a real account; `pipx install .` puts the command on your PATH, and so does")
+        print("`pip install .` in a virtual environment:")
         print("     " + self._in("36", "authsome login notion_dcr"))
 
     def _in(self, style: str, text: str) -> str:

@@ -82,6 +82,20 @@ class Exported(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld(Repeatable):
+    """A credential that was asked for in clear was not handed out, or a yes to that was not taken.
+
+    `how` and `caller` as for `Exported`; `why` for people. Provider and connection are `*` where all were asked for.
+    """
+
+    provider: str
+    connection: str
+    how: str
+    why: str
+    caller: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
     """A run began."""
 

@@ -49,6 +49,7 @@ class Vault:
         self._store = store
         self._rows = rows
         self._connections = Connections(store, rows, ledger)
+        self._trail = trail.Trail(store)
         self.key_source = key_source
         self.path = str(store.path)
 
@@ -213,10 +214,9 @@ class Vault:
     # events
 
     def record(self, events: Sequence[Event]) -> None:
-        """Appends them in one transaction; the newest EVENTS_KEPT are kept."""
+        """Appends them in one transaction; of each kind the newest are kept (`trail`)."""
         if events:
-            with self._store.writing() as tx:
-                trail.append(tx, events)
+            self._trail.append(events)
 
     def events(self, *, limit: int, after: int = 0) -> list[tuple[int, Event]]:
         """The newest `limit` in ascending order; with `after`, the next `limit` whose id is greater.

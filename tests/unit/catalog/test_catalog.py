@@ -187,10 +187,28 @@ def test_a_bad_bundled_file_is_a_problem_and_hides_no_other(custom: Path, tmp_pa
 
 def test_a_name_that_is_nearly_right_is_guessed(catalog: Catalog, custom: Path) -> None:
     (custom / "sample.json").write_text(file())
-    for asked, meant in (("githubb", "github"), ("notion-dcr", "notion_dcr"), ("sampel", "sample")):
+    near = {"githubb": "github", "gihub": "github", "opnai": "openai", "notion-dcr": "notion_dcr", "sampel": "sample"}
+    for asked, meant in near.items():
         with pytest.raises(ProviderNotFound) as refused:
             catalog.get(asked)
         assert refused.value.hint == f"did you mean '{meant}'?"
+
+
+@pytest.mark.parametrize("name", ["nope", "none", "nap"])
+def test_a_name_that_is_far_from_all_is_not_guessed(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ProviderNotFound) as refused:
+        Catalog(tmp_path / "providers").get(name)
+    assert refused.value.hint == "authsome list shows every provider"
+
+
+def test_a_file_of_ones_own_that_cannot_be_used_is_not_passed_over_at_a_login(catalog: Catalog, custom: Path) -> None:
+    (custom / "github.json").write_text(file(name="github", colour="red"))
+    assert catalog.get("github").source is Source.BUNDLED  # what is connected goes on
+    with pytest.raises(InvalidProviderFile) as refused:
+        catalog.sound("github")
+    assert refused.value.message == "providers/github.json: $.colour: unknown key"
+    (custom / "github.json").unlink()
+    assert catalog.sound("github").source is Source.BUNDLED
 
 
 @pytest.mark.parametrize("name", ["", "..", "../providers/sample", "a/b", "\x1b[2J", "x\x00", "\u202e", "x" * 5000])

@@ -22,6 +22,22 @@ def refusal(text: str | bytes) -> str:
     return why
 
 
+def test_every_flaw_is_told_one_by_one_and_at_most_twenty() -> None:
+    with pytest.raises(InvalidProviderFile) as refused:
+        read_provider(file(name=..., oauth__tokn_url="x", oauth__token_url=...), "x.json")
+    assert refused.value.message.endswith("(and 2 more)")
+    assert refused.value.details["problems"] == [
+        "$.oauth.tokn_url: unknown key, did you mean 'token_url'?",
+        "$.name: is missing",
+        "$.oauth.token_url: is missing",
+    ]
+    with pytest.raises(InvalidProviderFile) as many:
+        read_provider(file(oauth__scopes=[5] * 30), "x.json")
+    problems = many.value.details["problems"]
+    assert isinstance(problems, list)
+    assert problems[19:] == ["$.oauth.scopes[19]: expected a string", "and 10 more"]
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

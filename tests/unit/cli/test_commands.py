@@ -34,7 +34,7 @@ def providers(daemon: FakeDaemon) -> FakeDaemon:
                     connection("work"),
                     source="custom",
                 ),
-                provider("slack", connection(status="needs_login")),
+                provider("slack", connection(status="needs_login", auth_type="api_key")),
             ],
             "problems": [{"path": "providers/x.json", "message": "$.name: expected\x1b[2J a string"}],
         },
@@ -49,11 +49,11 @@ def test_list_begins_with_the_totals(call, providers: FakeDaemon) -> None:
     said = call("list")
     assert said.out.splitlines() == [
         "Providers: 3 total, 1 connected",
-        "PROVIDER    SOURCE   AUTH    CONNECTION  STATUS       EXPIRES",
-        "github      bundled  oauth2  -           -            -",
-        "notion_dcr  custom   oauth2  personal    expired      expired",
-        "notion_dcr  custom   oauth2  work *      connected    -",
-        "slack       bundled  oauth2  default *   needs_login  -",
+        "PROVIDER    SOURCE   AUTH     CONNECTION  STATUS       EXPIRES",
+        "github      bundled  oauth2   -           -            -",
+        "notion_dcr  custom   oauth2   personal    expired      expired",
+        "notion_dcr  custom   oauth2   work *      connected    -",
+        "slack       bundled  api_key  default *   needs_login  -",  # as it was made, not as the provider would
     ]
     assert said.err == "warning: providers/x.json: $.name: expected\ufffd[2J a string\n"
     assert said.status == 0
@@ -444,6 +444,13 @@ def test_log_says_how_often_the_same_happened() -> None:
     event = {"id": 1, "at": 0.0, "kind": "Denied", "run": "r1", "host": "h", "error": "e", "times": 3}
     assert sentence(event).endswith("refused a request to h: e (3 times)")
     assert sentence({**event, "times": 1}).endswith("refused a request to h: e")
+
+
+def test_log_says_what_was_withheld_from_whom_and_why() -> None:
+    event = {"id": 1, "at": 0.0, "kind": "Withheld", "provider": "x", "connection": "work", "how": "export"}
+    event |= {"why": "you said no", "caller": "authsome export x, started by bash", "times": 1}
+    words = "did not hand out x/work in clear (export: authsome export x, started by bash): you said no"
+    assert sentence(event).endswith(words)
 
 
 def test_log_follows_until_interrupted(call, daemon: FakeDaemon) -> None:

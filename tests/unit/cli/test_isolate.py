@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from authsome.cli.isolate import kernel, landlock, seccomp
+from authsome.cli.isolate.network import refuse_this_machine
 from authsome.cli.isolate.plan import Mount, Named, Plan, aliases, make_plan, without_agents
 from authsome.errors import NotAllowed, UsageError
 
@@ -199,7 +200,7 @@ def test_bundles_that_clients_bring_along_are_replaced(place: Place, where: str,
     """Beside the project, where variables say, and where a link to the command leads."""
     bundle = place.project / where / "lib" / "python3.11" / "site-packages" / name
     bundle.parent.mkdir(parents=True)
-    bundle.touch()
+    bundle.write_text("# Mozilla's\n-----BEGIN CERTIFICATE-----\n")
     program = place.project / "tool" / "bin" / "tool"
     program.parent.mkdir(parents=True, exist_ok=True)
     program.touch(0o755)
@@ -214,14 +215,43 @@ def test_bundles_that_clients_bring_along_are_replaced(place: Place, where: str,
 
 
 def test_a_file_of_certificates_that_is_named_is_replaced(place: Place) -> None:
-    own = place.person / ".ssh" / "own.pem"
-    own.touch()
+    own = place.person / "own.pem"
+    own.write_text("the office's\n-----BEGIN CERTIFICATE-----\n")
     (place.project / "link").symlink_to(own)
     assert place.plan(trust=("link",)).replaced[str(own)] == place.bundle
     (place.home / "vault.db").touch()
     for path, error in ((place.home / "vault.db", NotAllowed), (place.project, UsageError), ("gone", UsageError)):
         with pytest.raises(error):
             place.plan(trust=(str(path),))
+
+
+def test_a_named_file_that_turns_out_to_be_hidden_is_not_taken_for_one_of_certificates(place: Place) -> None:
+    """A project may have put a link there; whoever means that file names it once more."""
+    own = place.person / ".ssh" / "own.pem"
+    own.write_text("-----BEGIN CERTIFICATE-----\n")
+    (place.project / "link").symlink_to(own)
+    with pytest.raises(UsageError, match=f"--trust-file {own} is hidden from an isolated command"):
+        place.plan(trust=("link",))
+    for path in ("link", str(own.parent)):
+        assert place.plan(trust=("link",), read=(path,)).replaced[str(own)] == place.bundle
+
+
+@pytest.mark.parametrize("content", [b"", b"root:x:0:0\n", b"-----BEGIN PRIVATE KEY-----\n", b"\x30\x82\x01\x0a"])
+def test_a_file_without_certificates_is_not_covered_with_some(place: Place, content: bytes) -> None:
+    (place.project / "passwd").write_bytes(content)
+    with pytest.raises(UsageError, match="there is no certificate in there"):
+        place.plan(trust=("passwd",))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST", "*.localhost", "web.localhost", "localhost:3000", "localhost.", "127.0.0.1", "127.8.8.8",
+     "0.0.0.0", "::1", "[::1]", "[::1]:80", "::ffff:127.0.0.1"],
+)  # fmt: skip
+def test_this_machine_is_not_allowed_as_a_host(host: str) -> None:
+    refuse_this_machine(["example.org", "*.localhost.example.org", "8.8.8.8", "[2001:db8::1]", "", "a:b:c"])
+    with pytest.raises(UsageError, match="this machine is never reached"):
+        refuse_this_machine(["example.org", host])
 
 
 @pytest.mark.parametrize("where", ["/", "/etc", "/usr/lib", "/tmp"])

@@ -170,7 +170,9 @@ def test_connections_list_shows_the_connected_ones() -> None:
         (["daemon", "restat"], "no such command 'restat'. Did you mean 'restart'?"),
         (["zzz"], "no such command 'zzz'"),
         (["run"], "missing argument 'COMMAND...'"),
-        (["log", "-n", "many"], "invalid value for '-n' / '--lines': 'many' is not a valid integer"),
+        (["log", "-n", "many"], "invalid value for '-n' / '--lines': expected a number, got 'many'"),
+        (["log", "-n", "-7"], "invalid value for '-n' / '--lines': expected a number, got '-7'"),
+        (["log", "-n", "9" * 5000], "invalid value for '-n' / '--lines': expected a number of at most 6 digits"),
     ],
 )
 def test_a_mistake_is_explained_in_our_manner(words: list[str], message: str) -> None:
@@ -179,3 +181,41 @@ def test_a_mistake_is_explained_in_our_manner(words: list[str], message: str) ->
     assert caught.value.message.startswith(message)
     assert caught.value.hint is not None
     assert "--help" in caught.value.hint
+
+
+def mistake(*words: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        parse_full(list(words))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["get", "openai", "--field"], "authsome get"),
+        (["log", "-n"], "authsome log"),
+        (["daemon", "start", "--workers"], "authsome daemon start"),
+    ],
+)
+def test_an_option_without_its_value_leads_to_the_help_of_its_command(words: list[str], command: str) -> None:
+    assert mistake(*words).hint == f"see: {command} --help"
+
+
+def test_a_word_too_many_is_not_shown_and_taken_for_a_secret_only_where_one_is_read() -> None:  # P23
+    for words in (["login", "openai"], ["list"], ["daemon", "stop"], ["provider", "list"]):
+        told = mistake(*words, "sk-canary")
+        assert "sk-canary" not in f"{told.message} {told.hint}"
+        assert ("secret" in told.message) is (words[0] == "login")
+        assert words[0] == "login" or told.message == f"there is a word too many after 'authsome {' '.join(words)}'"
+
+
+def test_the_help_shows_no_other_range_than_what_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse_full(["daemon", "start", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "1 to 64" in shown and "<=" not in shown
+
+
+def test_the_help_of_a_run_does_not_promise_more_than_isolation_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse_full(["run", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "it reads no private places" in shown and "no files of yours" not in shown

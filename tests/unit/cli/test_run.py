@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.conftest import Caller
 from cli.daemon import FakeDaemon, failure, run_command
 
 PROXY = "http://run:token@127.0.0.1:4001"
@@ -166,6 +167,39 @@ def test_what_widens_isolation_needs_isolation(runs: FakeDaemon, option: str) ->
 def test_a_choice_needs_a_provider_and_a_name(runs: FakeDaemon, choice: str) -> None:
     assert finish(start(runs, f"--connection={choice}", "--", "true"))[0] == 64
     assert runs.asked == []
+
+
+def test_a_connection_of_a_provider_that_is_not_lent_is_refused(runs: FakeDaemon) -> None:
+    status, out, err = finish(start(runs, "--connection=openai=work", "--only=github, slack", "--", "echo", "ran"))
+    assert (status, out) == (64, "") and "--only leaves openai out" in err
+    assert runs.asked == []
+
+
+def test_this_machine_as_an_allowed_host_is_refused_before_anything_runs(runs: FakeDaemon) -> None:
+    status, out, err = finish(start(runs, "--isolate", "--allow-host=localhost", "--", "echo", "ran"))
+    assert (status, out) == (64, "") and "this machine is never reached" in err
+    assert runs.asked == []
+
+
+@pytest.mark.parametrize("words", [["list"], ["daemon", "start"], ["daemon", "stop"], ["daemon", "logs"]])
+def test_where_the_daemon_is_out_of_reach_nobody_says_that_it_does_not_run(
+    call: Caller, place: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("AUTHSOME_RUN", "r0")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
+    said = call(*words)
+    assert (said.status, said.out) == (9, "")
+    assert "error: inside an isolated run the daemon is out of reach\n" in said.err
+    assert "not running" not in said.err and "daemon start" not in said.err
+    assert list(place.iterdir()) == []
+
+
+def test_a_daemon_that_runs_is_seen_from_inside_a_plain_run(
+    call: Caller, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.answer("GET /health", {"pid": 7, "version": "1", "workers": 1})
+    monkeypatch.setenv("AUTHSOME_RUN", "r0")
+    assert call("daemon", "start").out == "already running: process 7\n"
 
 
 def test_a_refused_run_starts_nothing(daemon: FakeDaemon) -> None:

@@ -1,5 +1,6 @@
 """What the owner can choose, and what no choice can make of the daemon."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,15 @@ def test_no_setting_opens_a_port_to_the_network(place: Path, monkeypatch: pytest
 def test_a_loopback_name_is_taken(place: Path, host: str) -> None:
     (place / "config.toml").write_text(f'host = "{host}"\n')
     assert read_settings().host == host
+
+
+def test_the_keys_that_count_are_those_of_the_documentation(place: Path) -> None:
+    (place / "config.toml").write_text('database_url = "postgresql://x"\n')
+    with pytest.raises(UsageError, match="unknown key 'database_url'") as caught:
+        read_settings()
+    page = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
+    table = next(part for part in page.split("\n\n") if part.startswith("| variable |"))
+    shown = [re.findall(r"`\[?(\w+)\]?`", row.split("|")[2]) for row in table.splitlines()[2:]]
+    assert sorted(key for keys in shown for key in keys) == str(caught.value.hint).removeprefix("known keys: ").split(
+        ", "
+    )

@@ -15,7 +15,9 @@ def house(tmp_path: Path, rules: dict[str, str], connected: tuple[str, ...] = ()
     """As much of a house as these checks look at."""
     lender = SimpleNamespace(connections=lambda: [SimpleNamespace(provider=name) for name in connected])
     return SimpleNamespace(
-        approvals=Approvals(rules), catalog=Catalog(tmp_path / "providers"), broker=SimpleNamespace(lender=lender)
+        approvals=Approvals(rules, lambda _: None),
+        catalog=Catalog(tmp_path / "providers"),
+        broker=SimpleNamespace(lender=lender),
     )
 
 
@@ -26,7 +28,7 @@ def test_without_rules_there_is_nothing_to_say(tmp_path: Path) -> None:
 def test_the_rules_in_force_are_listed(tmp_path: Path) -> None:
     rules = {"openai": "deny", "*": "ask"}
     assert _reveal(house(tmp_path, rules)) == [
-        Check("reveal", None, "handing credentials out in clear: openai = deny, * = ask")
+        Check("reveal", True, "config.toml says who is shown credentials in clear: openai = deny, * = ask")
     ]
 
 

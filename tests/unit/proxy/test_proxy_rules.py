@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from authsome.model.authority import Authority
 from authsome.model.route import Route
 from authsome.proxy.rules.address import Purpose, refuse_address, refuse_name
+from authsome.proxy.rules.decide import Deny, Request, Terms, decide
 from authsome.proxy.rules.hello import Hello, server_name
 from authsome.proxy.rules.table import Lendable, Places, RouteTable
 from authsome.proxy.rules.target import BadTarget, parse_origin
@@ -139,3 +141,33 @@ def test_what_is_no_url_is_no_token_endpoint() -> None:
 
 def test_a_provider_without_a_connection_has_no_places() -> None:
     assert RouteTable().places("nobody") == Places(frozenset(), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("routes", "path", "clash"),
+    [
+        ({"a": ["api.mock.test"], "b": ["api.mock.test"]}, "/x", "a and b both claim api.mock.test"),
+        ({"a": ["*.mock.test"], "b": ["*.mock.test"]}, "/x", "a and b both claim *.mock.test"),
+        ({"a": ["api.mock.test/v1", "api.mock.test"], "b": ["api.mock.test/v1"]}, "/v1/x",
+         "a and b both claim api.mock.test/v1"),
+        ({name: ["api.mock.test"] for name in "cab"}, "/x", "a, b and c all claim api.mock.test"),
+        ({"a": ["api.mock.test"], "b": ["*.mock.test"]}, "/x", None),
+        ({"a": ["api.mock.test"], "b": ["api.mock.test/v1"]}, "/v1", None),
+        ({"a": ["api.mock.test"], "b": ["api.mock.test:8443"]}, "/x", None),
+        ({"a": ["api.mock.test"]}, "/x", None),
+    ],
+)  # fmt: skip
+def test_what_clashes_is_what_is_refused_as_ambiguous(
+    routes: dict[str, list[str]], path: str, clash: str | None
+) -> None:  # X22
+    table = RouteTable(
+        Lendable(provider, connection, False, True, tuple(map(Route.parse, texts)), ())
+        for provider, texts in routes.items()
+        for connection in ("one", "two")  # connections of one provider are no clash
+    )
+    decision = decide(
+        table, Terms(), Request("GET", Authority("api.mock.test", 443), parse_origin(path), [], path.encode())
+    )
+    assert isinstance(decision, Deny)  # without a clash because no connection is the default
+    assert [str(each) for each in table.clashes()] == ([clash] if decision.error == "ambiguous_provider" else [])
+    assert (clash is None) == (decision.error != "ambiguous_provider")

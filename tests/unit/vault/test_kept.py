@@ -106,7 +106,7 @@ def test_the_newest_events_are_read_in_ascending_order_or_those_after_one(vault)
 
 
 def test_old_events_make_room_and_no_id_is_given_twice(vault, monkeypatch):
-    monkeypatch.setattr(trail, "EVENTS_KEPT", 5)
+    monkeypatch.setattr(trail, "KEPT_OF_A_KIND", 5)
     vault.record([sample(event.Refreshed, n) for n in range(12)])
     assert [id for id, _ in vault.events(limit=100)] == [8, 9, 10, 11, 12]
     vault.record([sample(event.Refreshed, 12)])

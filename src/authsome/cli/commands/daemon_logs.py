@@ -5,6 +5,7 @@ import time
 from collections import deque
 from typing import TextIO
 
+from authsome.cli.client import refuse_in_isolation
 from authsome.cli.given import Given
 from authsome.cli.output import Output
 from authsome.errors import DaemonUnavailable
@@ -17,6 +18,7 @@ def run(given: Given, out: Output) -> int:
     """Works without the daemon, above all when it did not start."""
     path = os.path.join(read_home(), "logs", "daemon.log")
     if not os.path.isfile(path):
+        refuse_in_isolation()
         raise DaemonUnavailable(f"{path} is not there", "the daemon has not been started yet")
     with open(path, encoding="utf-8", errors="replace") as file:
         lines = [line.rstrip("\n") for line in deque(file, maxlen=given.number("lines"))]

@@ -10,6 +10,5 @@ from authsome.settings import read_home, read_settings
 def run(given: Given, out: Output) -> int:
     """Say which process serves now."""
     daemon_start.chosen_workers(given)  # or the old one would be stopped for a new one that does not start
-    read_settings()
-    stop_daemon(read_home())
+    stop_daemon(read_home(), read_settings())
     return daemon_start.run(given, out)

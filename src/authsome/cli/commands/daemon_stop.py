@@ -7,7 +7,7 @@ from authsome.cli.client import Daemon, connect
 from authsome.cli.given import Given
 from authsome.cli.output import Output
 from authsome.errors import DaemonUnavailable
-from authsome.settings import read_home
+from authsome.settings import Settings, read_home
 
 _SECONDS = 15.0
 
@@ -22,15 +22,19 @@ def run(given: Given, out: Output) -> int:
     return 0
 
 
-def stop_daemon(home: str) -> int | None:
-    """Stop the daemon of a home and return its process id once it is gone, None if none ran."""
+def stop_daemon(home: str, following: Settings | None = None) -> int | None:
+    """Stop the daemon of a home and return its process id once it is gone, None if none ran.
+
+    With the settings of the one `following` it goes on where that could not have its ports. Raises PortTaken.
+    """
     there = connect(home)
     if there is None:
         return None
     there.close()
     daemon = Daemon(home, start=False)
     pid = int(daemon.get("/health")["pid"])
-    daemon.post("/daemon/stop")
+    ports = {} if following is None else {name: getattr(following, name) for name in ("host", "port", "proxy_port")}
+    daemon.post("/daemon/stop", ports)
     deadline = time.monotonic() + _SECONDS
     while _lives(pid):
         if time.monotonic() > deadline:

@@ -40,10 +40,16 @@ def _is_asked_for(provider: Answer, given: Given) -> bool:
 
 
 def _rows(provider: Answer, now: float) -> list[tuple[str, ...]]:
-    first = (provider["name"], provider["source"], provider["auth_type"])
+    first = (provider["name"], provider["source"])
     if not provider["connections"]:
-        return [(*first, "-", "-", "-")]
+        return [(*first, provider["auth_type"], "-", "-", "-")]
     return [
-        (*first, c["connection"] + (" *" if c["default"] else ""), c["status"], until(c["expires_at"], now))
+        (
+            *first,
+            c["auth_type"],
+            c["connection"] + (" *" if c["default"] else ""),
+            c["status"],
+            until(c["expires_at"], now),
+        )
         for c in provider["connections"]
     ]

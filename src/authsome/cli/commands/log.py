@@ -17,9 +17,10 @@ _WORDS = {
     "RefreshFailed": "refreshing {provider}/{connection} failed: {error}",
     "LoggedOut": "logged out of {provider}/{connection}{revoked}",
     "Exported": "handed out {provider}/{connection} in clear ({how}: {caller})",
+    "Withheld": "did not hand out {provider}/{connection} in clear ({how}: {caller}): {why}{times}",
     "RunStarted": "run {run} began: {command} (process {pid})",
-    "RunEnded": "run {run} ended after {requests} requests",
-    "Injected": "run {run}: {method} {host}{path} with {provider}/{connection}, answered {status}{times}",
+    "RunEnded": "run {run} ended after {requests}",
+    "Injected": "run {run}: {method} {host}{path} with {provider}/{connection}, {status}{times}",
     "Denied": "run {run}: refused a request to {host}: {error}{times}",
     "ProviderChanged": "provider {provider}: {how}",
 }
@@ -54,6 +55,12 @@ def sentence(event: Answer) -> str:
         fields["revoked"] = ", revoked at the provider" if fields["revoked"] else ""
     if "times" in fields:
         fields["times"] = f" ({fields['times']} times)" if fields["times"] != 1 else ""
+    if "requests" in fields:
+        fields["requests"] = f"{fields['requests']} request{'' if fields['requests'] == 1 else 's'}"
+    if "status" in fields:
+        fields["status"] = f"answered {fields['status']}" if fields["status"] else "not answered"
+    if fields.get("error") == "host_not_allowed":
+        fields["error"] = f"host_not_allowed (see run --allow-host {fields.get('host')})"
     words = _WORDS.get(event["kind"])
     try:
         text = words.format(**fields) if words else None

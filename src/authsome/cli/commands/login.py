@@ -55,15 +55,25 @@ def _request(given: Given, out: Output) -> dict[str, object]:
         "base_url": given.text("base_url"),
         "force": given.flag("force"),
         "browser": browser,
-        "key": _key_from_stdin() if given.flag("stdin") else None,
+        "key": _key_from_stdin(given.word("provider")) if given.flag("stdin") else None,
     }
 
 
-def _key_from_stdin() -> str:
-    key = sys.stdin.readline().strip()
+def _key_from_stdin(provider: str) -> str:
+    """One line; typed at a terminal it is not shown."""
+    key = _typed_key(provider) if sys.stdin.isatty() else sys.stdin.readline().strip()
     if not key:
         raise UsageError("there is no key on standard input", "for example: authsome login PROVIDER --stdin < key.txt")
     return key
+
+
+def _typed_key(provider: str) -> str:
+    from getpass import getpass
+
+    try:
+        return getpass(f"API key for {provider} (it is not shown): ").strip()
+    except EOFError:
+        raise KeyboardInterrupt from None
 
 
 def _cancel(daemon: Daemon, id: str | None) -> None:
@@ -80,6 +90,8 @@ def _leave(session: Answer, out: Output) -> int:
     if out.json:
         out.result({"session": session["id"], "url": address, "phase": session["phase"]})
     elif session["phase"] == "done":
+        for note in session["notes"]:
+            out.note(str(note))
         return _report(session, out)
     else:
         out.line(str(address))
@@ -113,7 +125,9 @@ class Dialogue:
         while not (session["url"] or session["authorization_url"] or session["phase"] == "done"):
             self._raise_failure(session)
             session = self._poll(session).receive(_PATIENCE)
-        _checked(session["authorization_url"] or session["url"])
+        address = session["authorization_url"] or session["url"]
+        if address:  # a key needs none
+            _checked(address)
         return session
 
     def until_done(self, session: Answer) -> Answer:
@@ -227,12 +241,7 @@ class Dialogue:
             raise UsageError(
                 "there is no terminal to ask for the key", f"authsome login {session['provider']} --stdin < key.txt"
             )
-        from getpass import getpass
-
-        try:
-            key = getpass(f"API key for {session['provider']} (it is not shown): ").strip()
-        except EOFError:
-            raise KeyboardInterrupt from None
+        key = _typed_key(session["provider"])
         if not key:
             return session
         try:

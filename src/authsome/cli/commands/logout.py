@@ -17,6 +17,10 @@ def run(given: Given, out: Output) -> int:
         return 0
     out.line(f"logged out: {provider}/{answer['connection']}")
     say_revoked(out, answer)
+    left = answer.get("left") or []
+    if len(left) > 1 and answer.get("default") is None:
+        out.note(f"none of {', '.join(left)} is the default of {provider} now")
+        out.note(f"choose one: authsome set-default {provider} NAME")
     return 0
 
 

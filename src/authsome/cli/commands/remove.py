@@ -15,4 +15,7 @@ def run(given: Given, out: Output) -> int:
     out.line(f"removed: {answer['name']}")
     if answer["now"]:
         out.note(f"the {answer['now']} definition of {answer['name']} is in force again")
+    idle = [f"{answer['name']}/{connection}" for connection in answer.get("idle") or []]
+    if idle:
+        out.note(f"{', '.join(idle)} cannot be used until {answer['name']} is registered again")
     return 0

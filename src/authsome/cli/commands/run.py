@@ -24,24 +24,29 @@ def run(given: Given, out: Output) -> int:
     """
     isolate = given.flag("isolate")
     if isolate:
-        from authsome.cli.isolate.supervisor import check_system  # the plain run does not pay for it
+        from authsome.cli.isolate.network import refuse_this_machine  # the plain run does not pay for it
+        from authsome.cli.isolate.supervisor import check_system
 
         check_system()
+        refuse_this_machine(given.many("allow_host"))
     elif any(given.many(option) for option in ("allow_read", "allow_write", "allow_host", "trust_file")):
-        raise UsageError("--allow-read, --allow-write, --allow-host and --trust-file belong to --isolate")
+        raise UsageError(
+            "--allow-read, --allow-write, --allow-host and --trust-file need --isolate",
+            "add it, or leave them out: without it nothing is hidden and every host can be reached",
+        )
     command = list(given.many("command"))
     inherited = dict(os.environ)
     for path in given.many("env_file"):
         inherited.update(_read_variables(path))
-    only = given.text("only")
+    only = _only(given.text("only"))
     bundles = [*given.many("trust_file"), *own_bundles(inherited)]
     lent = Daemon(read_home()).post(
         "/runs",
         {
             "command": os.path.basename(command[0]),
-            "choices": _choices(given.many("connection")),
+            "choices": _choices(given.many("connection"), only),
             "scrub": not given.flag("no_scrub"),
-            "only": None if only is None else [name for name in only.split(",") if name],
+            "only": only,
             "roots": [os.path.abspath(path) for path in bundles if os.path.isfile(path)],
         },
     )
@@ -61,8 +66,9 @@ def _environment(inherited: dict[str, str], lent: Answer, out: Output) -> dict[s
 
 def _run_isolated(given: Given, out: Output, inherited: dict[str, str], lent: Answer) -> int:
     """Stay, while the command runs in namespaces of its own."""
+    from authsome.cli.isolate.network import PROXY
     from authsome.cli.isolate.plan import Named, make_plan, without_agents
-    from authsome.cli.isolate.supervisor import PROXY, supervise
+    from authsome.cli.isolate.supervisor import supervise
 
     command, home = list(given.many("command")), read_home()
     secrets = [os.path.join(home, path) for path in lent.get("private", ())]
@@ -89,13 +95,22 @@ def _stay_recognisable() -> None:
     run_mark.put_on()
 
 
-def _choices(pairs: tuple[str, ...]) -> dict[str, str]:
+def _only(text: str | None) -> list[str] | None:
+    return None if text is None else text.replace(",", " ").split()
+
+
+def _choices(pairs: tuple[str, ...], only: list[str] | None) -> dict[str, str]:
     choices = {}
     for pair in pairs:
         provider, equals, name = pair.partition("=")
         if not equals or not provider or not name:
             raise UsageError(
                 f"--connection {pair}: expected PROVIDER=NAME", "for example: --connection notion_dcr=work"
+            )
+        if only is not None and provider not in only:
+            raise UsageError(
+                f"--connection {pair}: --only leaves {provider} out, so nothing of it is lent",
+                f"add {provider} to --only, or leave that --connection out",
             )
         choices[provider] = name
     return choices

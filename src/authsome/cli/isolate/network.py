@@ -1,11 +1,18 @@
 """The network of an isolated command: loopback, and addresses for names that lead to sockets which are handed out."""
 
+import ipaddress
 import os
 import socket
 import struct
+from collections.abc import Iterable
+
+from authsome.errors import UsageError
 
 PROXY_PORT = 3128
 """Where the proxy listens on 127.0.0.1 in there."""
+
+PROXY = f"http://127.0.0.1:{PROXY_PORT}"
+"""The proxy as the command sees it. No token: only the run can reach it."""
 
 _NAMES = ("198.18.0.0", 15)  # the proxy gives each name an address of these
 _BACKLOG = 1024
@@ -15,6 +22,31 @@ _NEW_LINK, _NEW_ROUTE = 16, 24
 _UP = 1
 _LOCAL_TABLE, _STATIC, _HOST_SCOPE, _LOCAL = 255, 4, 254, 2
 _DESTINATION, _OUT_INTERFACE = 1, 4
+
+
+def refuse_this_machine(hosts: Iterable[str]) -> None:
+    """Raises UsageError for a name or address of this machine: the command has a loopback of its own instead."""
+    for host in hosts:
+        if _is_here(host.lower().removeprefix("*.")):
+            raise UsageError(
+                f"--allow-host {host}: this machine is never reached from an isolated run",
+                "start what the command needs in the run itself, or leave --isolate out",
+            )
+
+
+def _is_here(host: str) -> bool:
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdecimal() and (":" not in name or name.endswith("]")):
+        host = name  # a port does not belong there, but that is not the first thing to say
+    host = host.strip("[]").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
 
 
 def raise_network() -> None:

@@ -93,12 +93,17 @@ def make_plan(
     for path in (*named, *authorities, current):
         if any(path == each or is_below(path, each) for each in never):
             raise NotAllowed(f"{path} belongs to authsome itself", "an isolated command never sees it")
+    for path in authorities:
+        trusted.check_named(path)
     remarks = []
     if _holds_more(current, _everywhere({*people, home}, mounts)):
         if is_below(current, _TEMPORARY):
             readable.add(current)
         if current not in (*writable, _TEMPORARY):
-            remarks.append(f"{current} can only be read: change into a project's directory, or use --allow-write")
+            remarks.append(
+                f"{current} can only be read, as it is more than a project: start in a project's directory, "
+                "or name what it may write to with --allow-write"
+            )
     else:
         writable.add(current)
     hidden = {os.path.realpath(place) for place in _SYSTEM_PRIVATE}
@@ -108,8 +113,15 @@ def make_plan(
     hidden |= never | {mount.place for mount in mounts if mount.kind == "proc" and not _leads_to_proc(mount.place)}
     if _is_hidden(current, hidden, named):
         raise NotAllowed(
-            f"{current} is hidden from an isolated command", "change into a project's directory, or use --allow-read"
+            f"{current} is hidden from an isolated command, so it cannot start there",
+            "start it in a project's directory, or use --allow-read",
         )
+    for path in authorities:
+        if _is_hidden(path, hidden, named):
+            raise UsageError(
+                f"--trust-file {path} is hidden from an isolated command",
+                f"if that is the file you mean, add: --allow-read {path}",
+            )
     return Plan(
         home=home,
         directory=os.path.realpath(directory),

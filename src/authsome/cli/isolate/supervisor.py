@@ -10,12 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from authsome.cli.isolate import handing, inside, kernel, seccomp
-from authsome.cli.isolate.network import PROXY_PORT
 from authsome.cli.isolate.plan import RESOLVING, Plan
 from authsome.errors import AuthsomeError, NotAllowed
-
-PROXY = f"http://127.0.0.1:{PROXY_PORT}"
-"""The proxy as the command sees it. No token: only the run can reach it."""
 
 _SYNCHRONOUS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
                 signal.SIGABRT, signal.SIGTTIN, signal.SIGTTOU)  # fmt: skip
@@ -29,7 +25,7 @@ def check_system() -> None:
     if sys.platform != "linux":
         raise NotAllowed("--isolate needs Linux", _HINT)
     if not seccomp.is_known():
-        raise NotAllowed(f"--isolate knows no system call filter for {kernel.MACHINE}", _HINT)
+        raise NotAllowed(f"--isolate works on x86_64 and aarch64, this is {kernel.MACHINE}", _HINT)
 
 
 def supervise(

@@ -35,6 +35,16 @@ def outside_runs(request: Request) -> None:
         raise NotAllowed("this is not allowed inside a run", "the owner can do it in a terminal of their own", run=run)
 
 
+def withheld_inside_runs(request: Request, provider: str, connection: str, what: str) -> None:
+    """As `outside_runs`, for what shows a credential in clear: the attempt is audited."""
+    try:
+        outside_runs(request)
+    except NotAllowed:
+        caller = processes.described(pid_of(request))
+        house_of(request).approvals.withheld(provider, connection, what, "asked from inside a run", caller)
+        raise
+
+
 Here = Annotated[House, Depends(house_of)]
 Pid = Annotated[int, Depends(pid_of)]
 OWNER_ONLY = [Depends(outside_runs)]

@@ -4,8 +4,9 @@ from fastapi import APIRouter, Request
 
 from authsome.broker.broker import Variable
 from authsome.daemon import processes
-from authsome.daemon.api.callers import OWNER_ONLY, Here, Pid, outside_runs
+from authsome.daemon.api.callers import OWNER_ONLY, Here, Pid, withheld_inside_runs
 from authsome.daemon.api.shapes import Body, connection_json, masked_secrets
+from authsome.daemon.approvals import ANY
 from authsome.daemon.house import House
 from authsome.errors import AuthsomeError, ConnectionNotFound, CredentialMissing, UsageError
 from authsome.model.secret import MASK
@@ -65,7 +66,7 @@ async def show_field(
         raise CredentialMissing(f"{found} has no {field}")
     if not show_secret:
         return {"value": MASK}
-    outside_runs(request)
+    withheld_inside_runs(request, *found.key, field)
     house.approvals.check(pid, *found.key, field, approval)
     credential = found.credential if field == "refresh_token" else await house.broker.fresh(found)
     value = getattr(credential, field)
@@ -80,7 +81,14 @@ async def logout(provider: str, body: NameBody, house: Here) -> dict[str, object
     """Revoke as far as possible, then delete."""
     farewell = await house.broker.logout(provider, body.connection)
     await house.workers.settled()
-    return {"connection": farewell.connection, "revoked": farewell.revoked, "detail": farewell.detail}
+    left = house.broker.of_provider(provider)
+    return {
+        "connection": farewell.connection,
+        "revoked": farewell.revoked,
+        "detail": farewell.detail,
+        "left": [c.name for c in left],
+        "default": next((c.name for c in left if c.is_default), None),
+    }
 
 
 @router.post("/connections/{provider}/default", dependencies=OWNER_ONLY)
@@ -91,9 +99,10 @@ async def set_default(provider: str, body: NameBody, house: Here) -> dict[str, o
     return connection_json(await house.broker.set_default(provider, body.connection))
 
 
-@router.post("/exports", dependencies=OWNER_ONLY)
-async def export(body: ExportBody, house: Here, pid: Pid) -> dict[str, object]:
-    """Fresh credentials as variables; what cannot be exported is named with its reason."""
+@router.post("/exports")
+async def export(request: Request, body: ExportBody, house: Here, pid: Pid) -> dict[str, object]:
+    """Fresh credentials as variables; what cannot be exported is named with its reason. Owner only."""
+    withheld_inside_runs(request, *_named(house, body), "export")
     if body.provider is not None:
         return {"variables": await _export(house, pid, body.provider, body), "skipped": []}
     variables: list[dict[str, str]] = []
@@ -111,6 +120,16 @@ async def export(body: ExportBody, house: Here, pid: Pid) -> dict[str, object]:
         except AuthsomeError as error:
             skipped.append({"provider": provider, "connection": body.connection or "", "reason": error.message})
     return {"variables": variables, "skipped": skipped}
+
+
+def _named(house: House, body: ExportBody) -> tuple[str, str]:
+    """What is asked for, as the audit names it: nothing there that is not connected, it could be any text."""
+    if body.provider is None:
+        return ANY, ANY
+    try:
+        return house.broker.resolve(body.provider, body.connection).key
+    except AuthsomeError:
+        return (body.provider if house.broker.of_provider(body.provider) else ANY), ANY
 
 
 async def _export(house: House, pid: int, provider: str, body: ExportBody) -> list[dict[str, str]]:

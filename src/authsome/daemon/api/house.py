@@ -1,20 +1,35 @@
 """The daemon about itself: who it is, how it is, what happened, and its end."""
 
+import asyncio
 import os
 import pwd
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from authsome import __version__
 from authsome.broker.record import to_json
 from authsome.daemon.api.callers import OWNER_ONLY, Here, Pid
+from authsome.daemon.api.shapes import Body
 from authsome.daemon.doctor import examine
+from authsome.daemon.ports import check_free
 
 MOST_EVENTS = 1000
 After = Annotated[int, Query(ge=0, le=2**53)]
 
 router = APIRouter()
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class StopBody(Body):
+    """What the daemon that is to take this one's place will listen on; 0 for what can always be had."""
+
+    host: Literal["127.0.0.1", "localhost", "::1"] = "127.0.0.1"
+    port: Port = 0
+    proxy_port: Port = 0
 
 
 @router.get("/health")
@@ -51,14 +66,22 @@ async def events(house: Here, limit: int = 50, after: After = 0) -> dict[str, ob
     """The newest events in order, or those after a number."""
     await house.workers.settled()
     await house.recorder.flush()
-    most = max(1, min(limit, MOST_EVENTS))
+    most = max(0, min(limit, MOST_EVENTS))
     found = await house.store(lambda vault: vault.events(limit=most, after=after))
     return {"events": [to_json(number, event) for number, event in found]}
 
 
 @router.post("/daemon/stop", dependencies=OWNER_ONLY)
-async def stop(house: Here) -> dict[str, object]:
-    """Ask for a graceful stop."""
+async def stop(house: Here, body: StopBody | None = None) -> dict[str, object]:
+    """Ask for a graceful stop. Raises PortTaken, and goes on, where the next daemon could not have its ports."""
+    if body is not None:
+        ours = {0, house.settings.port, house.proxy_port}
+        for port, host, variable in (
+            (body.port, body.host, "AUTHSOME_PORT"),
+            (body.proxy_port, "127.0.0.1", "AUTHSOME_PROXY_PORT"),
+        ):
+            if port not in ours:
+                await asyncio.to_thread(check_free, host, port, variable=variable)
     house.stopping.set()
     return {"ok": True}
 

@@ -54,8 +54,8 @@ class ClientBody(Body):
 
 @router.post("")
 async def start(body: LoginBody, house: Here) -> dict[str, object]:
-    """Begin a login. Raises ProviderNotFound, ConnectionExists, UsageError."""
-    provider = house.catalog.get(body.provider).provider
+    """Begin a login. Raises ProviderNotFound, InvalidProviderFile, ConnectionExists, UsageError."""
+    provider = house.catalog.sound(body.provider).provider
     name = body.connection or "default"
     if not CONNECTION.match(name):
         raise UsageError(f"not a connection name: {name!r}", "use letters, digits and . _ @ + -")
@@ -66,6 +66,8 @@ async def start(body: LoginBody, house: Here) -> dict[str, object]:
         scopes=None if body.scopes is None else tuple(scope for scope in body.scopes if scope),
         base_url=_base_url(provider, body.base_url),
     )
+    if flow == "api_key" and body.scopes is not None:
+        raise UsageError("--scopes: a key has the scopes that it was made with", "leave --scopes out")
     house.broker.check_free(provider.name, name, force=body.force)
     session = LoginSession(
         wish=wish,

@@ -77,10 +77,14 @@ async def install(body: FileBody, house: Here) -> dict[str, object]:
 
 @router.delete("/{name}", dependencies=OWNER_ONLY)
 async def remove(name: str, house: Here) -> dict[str, object]:
-    """Remove a custom definition; the bundled one, where there is one, is in force again."""
+    """Remove a custom definition; the bundled one, where there is one, is in force again.
+
+    Without one its connections are `idle`: kept, but lent to nobody.
+    """
     left = house.catalog.remove(name)
     _changed(house, name, "removed")
-    return {"name": name, "now": left.source.value if left else None}
+    idle = [] if left else [c.name for c in house.broker.of_provider(name)]
+    return {"name": name, "now": left.source.value if left else None, "idle": idle}
 
 
 @router.post("/{name}/revoke", dependencies=OWNER_ONLY)

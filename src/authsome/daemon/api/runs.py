@@ -20,7 +20,7 @@ class RunBody(Body):
     command: str
     choices: dict[str, str] = Field(default_factory=dict)
     only: list[str] | None = None
-    roots: list[str] = Field(default_factory=list)
+    roots: list[str] = Field(default_factory=list, max_length=64)
     scrub: bool = True
 
 
@@ -37,7 +37,7 @@ async def start(body: RunBody, house: Here, pid: Pid) -> dict[str, object]:
         command=body.command[:200],
         choices=body.choices,
         only=None if body.only is None else frozenset(body.only),
-        roots=body.roots[:16],
+        roots=body.roots,
         scrub=body.scrub,
     )
     await renew(house.trust, house.store, house.workers.adopt)

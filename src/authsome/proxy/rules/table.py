@@ -66,6 +66,17 @@ class Places(NamedTuple):
     segments: frozenset[str] = frozenset()
 
 
+class Clash(NamedTuple):
+    """Routes that connections of several providers have alike: `decide` refuses requests there as ambiguous."""
+
+    providers: tuple[str, ...]
+    routes: tuple[Route, ...]
+
+    def __str__(self) -> str:
+        names = " and ".join([", ".join(self.providers[:-1]), self.providers[-1]])
+        return f"{names} {'both' if len(self.providers) == 2 else 'all'} claim {', '.join(map(str, self.routes))}"
+
+
 class Claim(NamedTuple):
     """One route of one connection."""
 
@@ -127,6 +138,21 @@ class RouteTable:
         if len(found) > 1:
             found.sort(key=_rank, reverse=True)
         return tuple(found)
+
+    def clashes(self) -> tuple[Clash, ...]:
+        """What cannot be told apart: of the routes that cover a request, equal ones have the same rank.
+
+        Host patterns that differ can overlap too; that only a request shows.
+        """
+        claimed: dict[Route, set[str]] = {}
+        for lendable in self.lendables:
+            for route in lendable.routes:
+                claimed.setdefault(route, set()).add(lendable.provider)
+        found: dict[tuple[str, ...], list[Route]] = {}
+        for route, providers in claimed.items():
+            if len(providers) > 1:
+                found.setdefault(tuple(sorted(providers)), []).append(route)
+        return tuple(Clash(providers, tuple(routes)) for providers, routes in found.items())
 
     def connections(self, provider: str) -> tuple[Lendable, ...]:
         """Every connection of a provider."""
