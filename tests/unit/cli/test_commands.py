@@ -453,6 +453,18 @@ def test_log_says_what_was_withheld_from_whom_and_why() -> None:
     assert sentence(event).endswith(words)
 
 
+def test_log_says_what_was_not_answered_and_counts_one_request() -> None:
+    run = {"id": 1, "at": 0.0, "kind": "RunEnded", "run": "r1", "requests": 1}
+    assert sentence(run).endswith("run r1 ended after 1 request")
+    assert sentence({**run, "requests": 0}).endswith("after 0 requests")
+    told = {"run": "r1", "provider": "p", "connection": "c", "method": "GET", "host": "h", "path": "/", "times": 1}
+    asked = {"id": 1, "at": 0.0, "kind": "Injected", **told}
+    assert sentence({**asked, "status": 0}).endswith("GET h/ with p/c, not answered")
+    assert sentence({**asked, "status": 201}).endswith("GET h/ with p/c, answered 201")
+    refused = {"id": 1, "at": 0.0, "kind": "Denied", "run": "r1", "host": "h", "error": "host_not_allowed", "times": 1}
+    assert "--allow-host h" in sentence(refused)
+
+
 def test_log_follows_until_interrupted(call, daemon: FakeDaemon) -> None:
     rounds = iter([{"events": EVENTS[:1]}, {"events": []}, {"events": EVENTS[1:2]}, failure("x", "the end")])
     daemon.answer("GET /events", lambda _body: next(rounds))
