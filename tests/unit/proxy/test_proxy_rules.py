@@ -1,5 +1,6 @@
 """What a path is normalised to, the addresses that are dialled, the table, and the server name in a ClientHello."""
 
+import dataclasses
 import ssl
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authsome.model.authority import Authority
+from authsome.model.injection import HeaderInjection
 from authsome.model.route import Route
 from authsome.proxy.rules.address import Purpose, refuse_address, refuse_name
 from authsome.proxy.rules.decide import Deny, Request, Terms, decide
@@ -171,3 +173,19 @@ def test_what_clashes_is_what_is_refused_as_ambiguous(
     assert isinstance(decision, Deny)  # without a clash because no connection is the default
     assert [str(each) for each in table.clashes()] == ([clash] if decision.error == "ambiguous_provider" else [])
     assert (clash is None) == (decision.error != "ambiguous_provider")
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"usable": False, "is_default": False, "placeholder": "x"}, True),
+        ({"since": 2.0}, False),
+        ({"connection": "work"}, False),
+        ({"routes": (Route("other.mock.test"),)}, False),
+        ({"injections": ()}, False),
+    ],
+)
+def test_a_login_anew_or_one_that_goes_elsewhere_is_another(change: dict[str, object], same: bool) -> None:  # P18
+    before = Lendable("mock", "default", True, True, (Route("api.mock.test"),), (HeaderInjection("Authorization"),))
+    assert dataclasses.replace(before, **change).is_as_before(before) is same  # type: ignore[arg-type]
