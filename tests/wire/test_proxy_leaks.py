@@ -1,6 +1,7 @@
 """Nothing of a connection is left for the garbage collector to find: what leaves in bursts would stay in memory."""
 
 import gc
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +10,8 @@ import pytest
 from http2_wire import Server, client
 from wire_world import Message, Wire, World, get
 
+from authsome.proxy.engine.http2.outgoing import Http2Outgoing
+from authsome.proxy.engine.outgoing import Outgoing
 from authsome.proxy.engine.upstream import _Shelf
 
 COUNT = 5
@@ -121,3 +124,36 @@ def test_a_repeated_request_is_not_given_a_connection_that_was_used() -> None:
     assert shelf.next_for(Used()) is other  # type: ignore[arg-type]
     assert shelf.next_for(Used()) is None  # type: ignore[arg-type]
     assert shelf.next_for(New()) is repeated  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_session_of_every_connection_was_read_and_each_reading_lost_six_kilobytes(
+    world: World, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    kind: type[Outgoing] | type[Http2Outgoing] = Outgoing if version == 1 else Http2Outgoing
+    read: list[object] = []
+    session = kind.session.fget  # type: ignore[attr-defined]
+
+    def reading(self: Outgoing | Http2Outgoing) -> object:
+        read.append(session(self))
+        return read[-1]
+
+    monkeypatch.setattr(kind, "session", property(reading))
+    if version == 1:
+        together = threading.Barrier(COUNT)
+
+        def answer(wire: Wire, _: Message) -> None:
+            together.wait(10)
+            wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        world.upstream.handler = answer
+        wires = [world.open() for _ in range(COUNT)]
+        for wire in wires:
+            wire.send(get("/"))
+        assert [wire.head().status for wire in wires] == [200] * COUNT
+    else:
+        Server(world)
+        for number in range(COUNT):
+            assert client(world, token=world.run(f"run{number}")).get().status == 200
+    assert world.upstream.connections >= COUNT
+    assert 1 <= len(read) <= 2

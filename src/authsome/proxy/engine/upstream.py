@@ -101,7 +101,9 @@ class Pool:
     def give_back(self, connection: Outgoing) -> None:
         """A connection whose exchange ended well, and that can carry another."""
         if not connection.session_kept:
-            connection.session_kept = self._sessions.keep(connection.origin, connection.session, self._clock.now)
+            now, sessions = self._clock.now, self._sessions
+            wanted = sessions.wants(connection.origin, now)
+            connection.session_kept = not wanted or sessions.keep(connection.origin, connection.session, now)
         connection.reused = True
         self._offer(connection, self._shelf(connection.origin))
 

@@ -98,7 +98,9 @@ class Http2Pool:
         self._shelves[connection.origin].serve()
         if not connection.session_kept:
             origin = connection.origin._replace(run="")
-            connection.session_kept = self._sessions.keep(origin, connection.session, self._clock.now)
+            now, sessions = self._clock.now, self._sessions
+            wanted = sessions.wants(origin, now)
+            connection.session_kept = not wanted or sessions.keep(origin, connection.session, now)
 
     def gone(self, connection: Http2Outgoing) -> None:
         """A connection takes no more streams."""
