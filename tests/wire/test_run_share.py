@@ -239,3 +239,23 @@ def test_connections_that_drain_count_too(make_world: MakeWorld) -> None:
         server.answer(stream)
     assert peer.answer(first).status == peer.answer(second).status == 200
     assert eventually(lambda: not world.call(lambda: world.proxy._pools[1]._there))  # type: ignore[union-attr]
+
+
+def test_a_server_that_answers_early_and_reads_on_lost_the_end_of_the_body(make_world: MakeWorld) -> None:
+    size = 8 << 20
+    with deaf() as (address, taken):
+        world = make_world(Options(resolve={"plain.mock.test": address}))
+        wire = world.dial()
+        start = b"POST http://plain.mock.test/ HTTP/1.1\r\nHost: plain.mock.test\r\nContent-Length: %d\r\n" % size
+        sending = threading.Thread(target=wire.send, args=(start + world.auth() + b"\r\n" + bytes(size),))
+        sending.start()
+        assert eventually(lambda: taken)
+        got = b""
+        while len(got) < size - (1 << 20):
+            got += taken[0].recv(1 << 20)
+        sending.join()
+        taken[0].sendall(b"HTTP/1.1 202 Yes\r\nContent-Length: 0\r\n\r\n")
+        assert wire.head().status == 202
+        while more := taken[0].recv(1 << 20):
+            got += more
+        assert len(got.partition(b"\r\n\r\n")[2]) == size

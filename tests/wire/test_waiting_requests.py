@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from http2_wire import Exchanged, Peer, Server, client
+from http2_wire import RST_STREAM, Exchanged, Peer, Server, client, raw
 from wire_world import Message, Options, Wire, World, eventually, get, lendable
 
 from authsome.model.event import Injected
@@ -101,7 +101,7 @@ def share_used(world: World) -> bool:
     return bool(live.share < Limits().run_memory)
 
 
-def test_a_request_that_waited_for_a_connection_left_after_the_logout(
+def test_requests_that_waited_for_a_connection_left_after_the_logout(
     make_world: Callable[[Options], World],
 ) -> None:
     world = make_world(Options(limits=Limits(upstream_connections=1)))
@@ -113,16 +113,22 @@ def test_a_request_that_waited_for_a_connection_left_after_the_logout(
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     world.upstream.handler = wait
-    first, second = world.open(), world.open()
+    first, others = world.open(), [world.open() for _ in range(300)]  # refused within each other, they were too many
     first.send(get())
     assert asked.wait(10)
-    second.send(get())
-    assert eventually(lambda: world.call(lambda: any(s.waiters for s in world.proxy._pools[0]._shelves.values())))  # type: ignore[union-attr]
+    for wire in others:
+        wire.send(get())
+    assert eventually(lambda: world.call(lambda: waiting(world)) == len(others))
     world.lend()
     go_on.set()
     assert first.head().status == 200
-    assert code(second.head()) == "needs_login"
+    assert {code(wire.head()) for wire in others} == {"needs_login"}
     assert len(world.upstream.requests) == 1
+
+
+def waiting(world: World) -> int:
+    """How many requests wait for a connection."""
+    return sum(len(shelf.waiters) for shelf in world.proxy._pools[0]._shelves.values())  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -146,3 +152,11 @@ def test_a_request_that_a_server_did_not_answer_was_not_in_the_audit(world: Worl
     world.upstream.handler = lambda wire, _: wire.close()
     assert world.open().ask(get(method="POST")).status == 502
     assert injected(world) == [0]
+
+
+def test_a_request_that_a_server_reset_was_not_in_the_audit(world: World) -> None:
+    server = Server(world)
+    server.early = lambda peer, stream, _: peer.wire.send(raw(RST_STREAM, 0, stream.number, bytes(4)))
+    peer = client(world)
+    assert peer.answer(peer.ask(method="POST")).reset is not None
+    assert server.asked and injected(world) == [0]

@@ -157,7 +157,7 @@ class Broker:
             try:
                 if there is None:
                     return await self.store(lambda vault: vault.add_connection(fresh))
-                wanted = replace(fresh, version=there.version, is_default=there.is_default, created_at=there.created_at)
+                wanted = replace(fresh, version=there.version, is_default=there.is_default)
                 return await self.store(lambda vault, wanted=wanted: vault.replace_connection(wanted))  # type: ignore[misc]
             except (StaleWrite, ConnectionExists):
                 continue

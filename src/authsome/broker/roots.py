@@ -4,6 +4,7 @@ Why not by truststore: docs/adr/0015-roots.md.
 """
 
 import asyncio
+import codecs
 import contextlib
 import os
 import re
@@ -106,6 +107,7 @@ def certificates(path: str) -> bytes:
         return b""
     if len(content) > MOST_BYTES:
         raise UsageError(f"{path}: a file of CA certificates may have {MOST_BYTES >> 20} MiB, and this has more")
+    content = content.removeprefix(codecs.BOM_UTF8)  # OpenSSL looks past it too
     return b"".join(found[0] + b"\n" for found in _CERTIFICATE.finditer(content))
 
 

@@ -38,15 +38,12 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The route table of this moment."""
+    """The route table of this moment, and all that can be lent without asking; both replace what was told before.
+
+    They are told in one message: a key must not go by the routes of another login.
+    """
 
     lendables: tuple[Lendable, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Offers:
-    """All that can be lent without asking, in place of what was offered before."""
-
     offers: dict[tuple[str, str], Offer]
 
 
@@ -137,7 +134,7 @@ class Synced:
     number: int
 
 
-ToWorker = Configure | Adopt | Table | Offers | Begin | End | Serve | Sync | Lent | NotLent | Stop
+ToWorker = Configure | Adopt | Table | Begin | End | Serve | Sync | Lent | NotLent | Stop
 ToDaemon = Up | Lend | Happened | Ended | Synced
 Message = ToWorker | ToDaemon
 
@@ -171,10 +168,9 @@ def _written(message: Message) -> list[Any]:
             return ["configure", {name: getattr(settings, name) for name in _SETTINGS}]
         case Adopt(certificate_pem, key):
             return ["adopt", certificate_pem, key.reveal()]
-        case Table(lendables):
-            return ["table", list(map(_lendable_written, lendables))]
-        case Offers(offers):
-            return ["offers", [[*key, *_offer_written(offer)] for key, offer in offers.items()]]
+        case Table(lendables, offers):
+            told = [[*key, *_offer_written(offer)] for key, offer in offers.items()]
+            return ["table", list(map(_lendable_written, lendables)), told]
         case Begin(run):
             return ["begin", _run_written(run)]
         case End(run_id):
@@ -209,10 +205,9 @@ def _read(found: object) -> Message:
             return Configure(_settings(settings))
         case ["adopt", str() as certificate_pem, str() as key]:
             return Adopt(certificate_pem, Secret(key))
-        case ["table", list() as lendables]:
-            return Table(tuple(map(_lendable, lendables)))
-        case ["offers", list() as offers]:
-            return Offers({(provider, name): _offer(*offer) for provider, name, *offer in offers})
+        case ["table", list() as lendables, list() as offers]:
+            found = {(provider, name): _offer(*offer) for provider, name, *offer in offers}
+            return Table(tuple(map(_lendable, lendables)), found)
         case ["begin", dict() as run]:
             return Begin(_run(run))
         case ["end", str() as run_id]:

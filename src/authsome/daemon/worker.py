@@ -26,7 +26,6 @@ from authsome.daemon.messages import (
     Lent,
     Message,
     NotLent,
-    Offers,
     Serve,
     Stop,
     Sync,
@@ -166,10 +165,8 @@ class Worker:
                 self._proxy = Proxy(house, self._trust, ProxySettings.of(settings))
             case Adopt(certificate_pem, key):
                 self._trust.adopt(certificate_pem, key)
-            case Table(lendables):
-                house.routes = RouteTable(lendables)
-            case Offers(offers):
-                house.offers = offers
+            case Table(lendables, offers):
+                house.routes, house.offers = RouteTable(lendables), offers
             case Begin(run):
                 house.begin(run)
                 self._ready.begin_run(run)

@@ -29,7 +29,6 @@ from authsome.daemon.messages import (
     Lent,
     Message,
     NotLent,
-    Offers,
     Serve,
     Stop,
     Sync,
@@ -68,7 +67,7 @@ class Workers:
         self._workers: set[Worker] = set()
         self._keepers: list[asyncio.Task[None]] = []
         self._listener: socket.socket | None = None
-        self._told: list[bytes] = []
+        self._told = b""
         self._stopping = False
         self._complete = asyncio.Event()
 
@@ -132,9 +131,9 @@ class Workers:
         if self._listener is not None:
             self._listener.close()
 
-    def state(self) -> list[bytes]:
+    def state(self) -> bytes:
         """The table and the offers of this moment, encoded."""
-        self._told = [encode(Table(self.lender.table().lendables)), encode(Offers(self.lender.offers()))]
+        self._told = encode(Table(self.lender.table().lendables, self.lender.offers()))
         return self._told
 
     def introduce(self, worker: "Worker") -> None:
@@ -143,8 +142,7 @@ class Workers:
         channel.send(Configure(self.settings))
         for certificate_pem, key in self._authorities:
             channel.send(Adopt(certificate_pem, key))
-        for text in self.state():
-            channel.send_encoded(text)
+        channel.send_encoded(self.state())
         for run in self.runs.live():
             channel.send(Begin(run))
         channel.send(Serve())
@@ -156,10 +154,9 @@ class Workers:
         there = self._up()
         if there:
             before = self._told
-            for text in self.state():
-                if text not in before:
-                    for worker in there:
-                        worker.channel.send_encoded(text)
+            text = self.state()
+            for worker in there if text != before else ():
+                worker.channel.send_encoded(text)
 
     def _tell(self, message: ToWorker) -> None:
         for worker in self._up():

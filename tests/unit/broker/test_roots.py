@@ -66,3 +66,9 @@ def test_only_regular_files_are_read_and_none_is_waited_for(tmp_path: Path) -> N
 @pytest.mark.parametrize("path", ["/nowhere", "/", "/proc/self/mem", "a\0b", "\udfff\ud800"])
 def test_what_cannot_be_read_holds_none(path: str) -> None:
     assert certificates(path) == b""
+
+
+def test_a_file_that_begins_with_a_mark_of_its_encoding_counted_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "own.pem"
+    path.write_bytes(b"\xef\xbb\xbf" + block("CERTIFICATE").encode())
+    assert certificates(str(path)).decode() == block("CERTIFICATE")

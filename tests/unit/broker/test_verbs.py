@@ -134,6 +134,17 @@ def test_revoke_ends_every_connection_and_gives_the_client_up(play: Play) -> Non
     play(scenario)
 
 
+def test_a_login_in_place_of_another_counted_as_the_same(play: Play) -> None:  # P18
+    async def scenario(scene: Scene) -> None:
+        await scene.connect()
+        (before,) = scene.broker.lender.table().lendables
+        await scene.connect()
+        (after,) = scene.broker.lender.table().lendables
+        assert not after.is_as_before(before)
+
+    play(scenario)
+
+
 def test_routes_are_pinned_at_login(play: Play) -> None:  # P18
     async def scenario(scene: Scene) -> None:
         await scene.connect()

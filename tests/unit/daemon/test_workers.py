@@ -27,7 +27,6 @@ from authsome.daemon.messages import (
     Lent,
     Message,
     NotLent,
-    Offers,
     Serve,
     Stop,
     Sync,
@@ -108,9 +107,9 @@ events = st.builds(Denied, at=times, run=words, host=words, error=words, times=n
 )
 messages = st.one_of(
     st.builds(Adopt, words, secrets),
-    st.builds(Table, st.lists(lendables, max_size=2).map(tuple)),
     st.builds(
-        Offers,
+        Table,
+        st.lists(lendables, max_size=2).map(tuple),
         st.dictionaries(
             st.tuples(words, words),
             st.builds(Offer, st.none() | secrets, st.none() | times, st.none() | times),
@@ -172,7 +171,8 @@ BAD = [
     b'["begin", {"only": null, "token_digest": "zz"}]',
     b'["table", [{}]]',
     b'["table", [1]]',
-    b'["offers", [["p", "c"]]]',
+    b'["table", [], [["p", "c"]]]',
+    b'["table", []]',
     b'["configure", {"home": "x"}]',
     b'["happened", [["refreshed", 1.0, "p", "c"]]]',
     b'["happened", [["denied", 1.0, "r", "h"]]]',

@@ -36,7 +36,7 @@ _MOST_BYTES = 8 << 20
 _BEGINNING = 16 << 10
 """Of a file that is found; gRPC has a licence of five KiB before the first certificate."""
 
-_CERTIFICATE = re.compile(rb"^-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----", re.MULTILINE)
+_CERTIFICATE = re.compile(rb"^(?:\xef\xbb\xbf)?-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----", re.MULTILINE)
 """How one begins in a PEM file (RFC 7468 §5.1, and OpenSSL's own two)."""
 
 

@@ -174,7 +174,10 @@ class Exchange:
             self._waiting = False
             changed = self._asked.still_holds()
             if changed is not None:
-                self._pool.give_back(connection)
+                # later, or as many as wait would be refused within each other
+                asyncio.get_running_loop().call_soon(self._pool.give_back, connection)
+                if self._retried:
+                    self._note(0)
                 self._fail(changed)
                 return
         assert self._head is not None

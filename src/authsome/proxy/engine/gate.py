@@ -24,9 +24,7 @@ from authsome.proxy.rules.target import BadTarget, Target, parse_absolute, parse
 
 _REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
 _NOT_SENDABLE = Refusal(502, "credential_unusable", "the stored credential cannot be sent in a request")
-_CHANGED = Refusal(
-    503, "connection_changed", "the connection was changed while the request waited", "send it again: it has not left"
-)
+_CHANGED = Refusal(503, "connection_changed", "the connection was changed while the request waited", "send it again")
 _MOST_SPELLINGS = 8
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from authsome.proxy.engine.clock import Leg
 from authsome.proxy.engine.dial import Origin
+from authsome.proxy.engine.leaving import close_in_time
 from authsome.proxy.engine.ports import Limits
 from authsome.proxy.engine.tls import TlsLayer
 from authsome.proxy.rules.body import Body, ChunkedBody, EndlessBody, body_of
@@ -109,11 +110,9 @@ class Outgoing(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
-        """At once where something is left to send: nobody waits for it any more, and a server need not read it."""
+        """After what is left to send, as far as the server reads it."""
         if self._transport is not None:
-            self._transport.close()
-            if self._transport.get_write_buffer_size():
-                self._transport.abort()
+            close_in_time(self._transport, self._limits.linger)
 
     def abort(self) -> None:
         if self._transport is not None:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+from authsome.proxy.engine.leaving import close_in_time
 from authsome.proxy.engine.outgoing import Outgoing
 from authsome.proxy.engine.runs import Member
 
@@ -71,13 +72,13 @@ class End(asyncio.Protocol):
                 self.other = other.other = None  # or they would keep each other
             return
         if exc is None:
-            other.transport.close()
+            self.leave(other.transport)
         else:
             other.transport.abort()
-        self.left_alone(other.transport)
 
-    def left_alone(self, transport: asyncio.Transport) -> None:
-        """Told that the other side, whose transport this is, has only to send what it was given."""
+    def leave(self, transport: asyncio.Transport) -> None:
+        """Close the other side once it has sent what it was given."""
+        transport.close()
 
     def pause_writing(self) -> None:
         if self.transport is not None:
@@ -100,13 +101,13 @@ class ClientEnd(End):
 
     __slots__ = ()
 
-    def left_alone(self, transport: asyncio.Transport) -> None:
-        """As `End.left_alone`. It counts as the run's until then, and ends with it."""
+    def leave(self, transport: asyncio.Transport) -> None:
+        """As `End.leave`. It counts as the run's until then, and ends with it."""
         if self.member.live is not None and self.member.live.is_over:
             transport.abort()
         self.member.transport = transport
         self.member.expire = transport.abort
-        self.member.within(_FAREWELL)
+        close_in_time(transport, _FAREWELL)
 
 
 def join(incoming: "Incoming", connection: Outgoing, rest: bytes) -> None:

@@ -99,7 +99,9 @@ class Pool:
             self._open(origin, shelf)
 
     def give_back(self, connection: Outgoing) -> None:
-        """A connection whose exchange ended well, and that can carry another."""
+        """A connection whose exchange ended well, or was not begun, and that can carry another."""
+        if connection.is_closing():
+            return
         if not connection.session_kept:
             now, sessions = self._clock.now, self._sessions
             wanted = sessions.wants(connection.origin, now)

@@ -139,6 +139,9 @@ class Http2Exchange:
     def client_over(self) -> None:
         """The client's stream has ended; a server that does not read the rest of the request has a moment for it."""
         self._kept = None
+        if self._is_sent:
+            self._is_sent = False
+            self._asked.answered(0)
         self._give_back()
         if self._server is not None and not self._server.is_over:
             asyncio.get_running_loop().call_later(self._incoming.limits.linger, self._let_go, Code.CANCEL)
@@ -345,7 +348,6 @@ class Http2Exchange:
         """Send the request once more, where that is safe (RFC 9110 §9.2.2, RFC 9113 §8.7)."""
         if self.begun or self._retried or self._kept is None or (processed and self._asked.method not in IDEMPOTENT):
             return False
-        self._is_sent = False
         self._retried = self._waiting = True
         self._held = list(self._kept) if self._substituted is None else [self._substituted]
         self._pool.wait(self._asked.origin, self)
