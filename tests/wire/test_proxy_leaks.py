@@ -157,3 +157,15 @@ def test_the_session_of_every_connection_was_read_and_each_reading_lost_six_kilo
             assert client(world, token=world.run(f"run{number}")).get().status == 200
     assert world.upstream.connections >= COUNT
     assert 1 <= len(read) <= 2
+
+
+def test_of_a_server_without_tickets_a_session_was_read_for_every_request(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.upstream._context is not None
+    world.upstream._context.num_tickets = 0
+    read: list[Outgoing] = []
+    monkeypatch.setattr(Outgoing, "session", property(read.append))
+    wire = world.open()
+    assert [wire.ask(get("/")).status for _ in range(COUNT)] == [200] * COUNT
+    assert len(read) == 1

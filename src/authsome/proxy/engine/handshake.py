@@ -3,41 +3,49 @@
 import asyncio
 import ssl
 from collections import OrderedDict
+from typing import Protocol
 
 from authsome.proxy.engine.dial import Origin, unreachable, untrusted
 from authsome.proxy.engine.tls import TlsLayer
 
 _LIFE = 3600.0  # a resumed session skips the certificate, so it is not used for longer
+_WITHOUT = 60.0  # before a server that gave none is asked again
 _MOST = 1024
 
 
+class Resumable(Protocol):
+    """A connection, as far as its TLS session is concerned."""
+
+    @property
+    def session(self) -> ssl.SSLSession | None: ...
+
+
 class Sessions:
-    """The last session of each origin. Times are those of the event loop, in seconds."""
+    """The last session of each host and port. Times are those of the event loop, in seconds."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Origin, tuple[ssl.SSLSession, float]] = OrderedDict()
+        self._kept: OrderedDict[tuple[object, ...], tuple[ssl.SSLSession | None, float]] = OrderedDict()
 
     def of(self, origin: Origin, now: float) -> ssl.SSLSession | None:
         """A session that may be resumed."""
-        session, since = self._kept.get(origin, (None, 0.0))
+        session, since = self._kept.get(origin[:2], (None, 0.0))
         return session if since + _LIFE > now else None
 
-    def wants(self, origin: Origin, now: float) -> bool:
-        """Whether none is kept, or none for long. Asked first, because CPython loses 6 KB with each session read."""
-        return origin not in self._kept or self._kept[origin][1] + _LIFE / 2 < now
+    def renew(self, origin: Origin, connection: Resumable, now: float) -> None:
+        """Keep a connection's session where none is kept, or none that will do for long.
 
-    def keep(self, origin: Origin, session: ssl.SSLSession | None, now: float) -> bool:
-        """Keep a session if it can be resumed, and tell whether it can.
-
-        TLS 1.3 sends its ticket after the handshake, so this is called after an exchange.
+        TLS 1.3 sends its ticket after the handshake, so this is called after an exchange. A session is read seldom,
+        even from servers that give no tickets: CPython loses 6 KB each time.
         """
-        if session is None or not session.has_ticket:
-            return session is None
-        self._kept[origin] = session, now
-        self._kept.move_to_end(origin)
+        place = origin[:2]
+        before = self._kept.get(place)
+        if before is not None and before[1] + (_LIFE / 2 if before[0] is not None else _WITHOUT) >= now:
+            return
+        session = connection.session
+        self._kept[place] = session if session is not None and session.has_ticket else None, now
+        self._kept.move_to_end(place)
         if len(self._kept) > _MOST:
             self._kept.popitem(last=False)
-        return True
 
 
 async def shake_hands(

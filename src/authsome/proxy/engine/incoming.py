@@ -278,7 +278,7 @@ class Incoming(asyncio.Protocol):
             opened.start()
 
     def _moved(self) -> None:
-        """The client has sent something. What is written directly here is `Member.within`, for speed."""
+        """The client has sent something, which gives no stranger more time."""
         member = self.member
         if member.live is not None:
             member.deadline = self.core.clock.now + self.limits.silence

@@ -72,14 +72,14 @@ class Outgoing(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_buffer", "_exchange", "_framed", "_interims", "_keep", "_limits", "_pool", "_reader", "_transport",
-        "descriptor", "is_used", "leg", "origin", "ready", "reused", "session_kept", "since",
+        "descriptor", "is_used", "leg", "origin", "ready", "reused", "since",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, descriptor: int, limits: Limits) -> None:
         self.origin = origin
         self.descriptor = descriptor
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.reused = self.is_used = self.session_kept = False
+        self.reused = self.is_used = False
         self.since = 0.0
         self.leg = Leg()
         self.leg.expire = self.close

@@ -102,10 +102,7 @@ class Pool:
         """A connection whose exchange ended well, or was not begun, and that can carry another."""
         if connection.is_closing():
             return
-        if not connection.session_kept:
-            now, sessions = self._clock.now, self._sessions
-            wanted = sessions.wants(connection.origin, now)
-            connection.session_kept = not wanted or sessions.keep(connection.origin, connection.session, now)
+        self._sessions.renew(connection.origin, connection, self._clock.now)
         connection.reused = True
         self._offer(connection, self._shelf(connection.origin))
 

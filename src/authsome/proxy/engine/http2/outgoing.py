@@ -28,14 +28,14 @@ class Http2Outgoing(Http2Connection):
 
     __slots__ = (
         "_answer", "_clock", "_draining", "_home", "_leg", "_most", "_pinged", "_pool", "origin", "ready",
-        "session_kept", "takes_websockets",
+        "takes_websockets",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, clock: Clock, limits: Limits) -> None:
         super().__init__(limits)
         self.origin = origin
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.takes_websockets = self.session_kept = False
+        self.takes_websockets = False
         self._clock = clock
         self._leg = Leg()
         self._leg.expire = self._expire

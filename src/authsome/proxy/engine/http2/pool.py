@@ -96,11 +96,7 @@ class Http2Pool:
     def has_room(self, connection: Http2Outgoing) -> None:
         """A stream of a connection has ended."""
         self._shelves[connection.origin].serve()
-        if not connection.session_kept:
-            origin = connection.origin._replace(run="")
-            now, sessions = self._clock.now, self._sessions
-            wanted = sessions.wants(origin, now)
-            connection.session_kept = not wanted or sessions.keep(origin, connection.session, now)
+        self._sessions.renew(connection.origin, connection, self._clock.now)
 
     def gone(self, connection: Http2Outgoing) -> None:
         """A connection takes no more streams."""
@@ -177,7 +173,7 @@ class Http2Pool:
         sock = await self._dialler.connect(origin, Purpose.ROUTED)
         loop = asyncio.get_running_loop()
         connection = Http2Outgoing(origin, self._clock, self._limits)
-        session = self._sessions.of(origin._replace(run=""), loop.time())
+        session = self._sessions.of(origin, loop.time())
         layer = TlsLayer(await self._context.get(), connection, server_name=origin.host, session=session)
         await loop.create_connection(lambda: layer, sock=sock)
         await shake_hands(layer, connection.ready, origin, self._limits.handshake_time, "HTTP/2")
